@@ -1,0 +1,81 @@
+# Every target sets up what it needs, once: the files under .venv/ and .venv-peers/ that start
+# with a dot remember what is installed, and a second call goes straight to work.
+
+PYTHON ?= python3
+ARGS   ?=
+
+VENV     := .venv
+PEERS    := .venv-peers
+BIN      := $(VENV)/bin
+CREATED  := $(VENV)/.created-stamp
+RUNTIME  := $(VENV)/.runtime-stamp
+PACKAGE  := $(VENV)/.package-stamp
+DEV      := $(VENV)/.dev-stamp
+PEERS_OK := $(PEERS)/.peers-stamp
+
+# Without build isolation: hatchling is pinned in requirements.txt, so nothing else is fetched.
+INSTALL_PACKAGE := -m pip install --quiet --no-deps --no-build-isolation --editable .
+# One process per core (eight at most), each on one torch thread: more would only get in the way.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 8
+
+.DEFAULT_GOAL := help
+.PHONY: help ioi test test-all lint bench lab clean
+.DELETE_ON_ERROR:
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+ioi: $(PACKAGE) ## Run the IOI study on the embedded model (ARGS="--model gpt2" for another)
+	@$(BIN)/cutaway run ioi $(ARGS)
+
+test: $(DEV) ## Run the tests, all but the slow ones (ARGS="-k name" to choose)
+	@$(PYTEST) -m "not slow" $(ARGS)
+
+test-all: $(DEV) ## Run every test
+	@$(PYTEST) $(ARGS)
+
+lint: $(DEV) ## Check style, format and types
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+bench: $(PEERS_OK) ## Time the patching sweep beside TransformerLens, in an environment of its own
+	@$(PEERS)/bin/python benchmarks/patching_sweep.py $(ARGS)
+
+lab: $(DEV) ## Open the notebooks
+	@$(BIN)/jupyter lab $(if $(filter 0,$(shell id -u)),--allow-root) notebooks
+
+clean: ## Remove the environments and all caches (runs/ stays)
+	rm -rf $(VENV) $(PEERS) .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist
+	find src tests benchmarks notebooks -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
+
+# ---- set-up ----
+
+CHECK_PYTHON = $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
+	{ echo "Cutaway needs Python 3.11 or newer, and '$(PYTHON)' is not: say which to use, as in make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
+
+$(CREATED):
+	@$(CHECK_PYTHON)
+	@echo "Setting up $(VENV): this happens once."
+	@$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(RUNTIME): requirements.txt $(CREATED)
+	@$(BIN)/python -m pip install --requirement requirements.txt
+	@touch $@
+
+$(PACKAGE): pyproject.toml $(RUNTIME)
+	@$(BIN)/python $(INSTALL_PACKAGE)
+	@touch $@
+
+$(DEV): requirements-dev.txt $(PACKAGE)
+	@$(BIN)/python -m pip install --requirement requirements-dev.txt
+	@touch $@
+
+$(PEERS_OK): benchmarks/requirements-peers.txt requirements.txt pyproject.toml
+	@$(CHECK_PYTHON)
+	@echo "Setting up $(PEERS): this happens once."
+	@$(PYTHON) -m venv $(PEERS)
+	@$(PEERS)/bin/python -m pip install --requirement benchmarks/requirements-peers.txt
+	@$(PEERS)/bin/python $(INSTALL_PACKAGE)
+	@touch $@

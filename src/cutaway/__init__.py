@@ -1,0 +1,72 @@
+"""Cutaway shows what happens inside a small language model, and proves it.
+
+Example:
+    >>> import cutaway as ca
+    >>> model = ca.HookedTransformer.from_pretrained("ioi-mini")  # doctest: +SKIP
+    >>> task = ca.tasks.ioi(model, n_prompts=64)  # doctest: +SKIP
+    >>> ca.sweep(model, task, "z").top(10)  # doctest: +SKIP
+
+Importing this package loads nothing: each public name is fetched from its module when it is first
+asked for, so that `cutaway --help` and `import cutaway` do not wait for torch.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from .version import __version__ as __version__
+
+# A public name stands here and, for type checkers and editors, in the block below; a test in
+# tests/test_public_names.py holds the two together.
+_MODULE_OF = {
+    "ActivationCache": "cutaway.model.cache",
+    "Effects": "cutaway.patching.effects",
+    "FactoredMatrix": "cutaway.model.factored",
+    "HookPoint": "cutaway.model.hooks",
+    "HookedTransformer": "cutaway.model.transformer",
+    "Interval": "cutaway.evidence",
+    "ModelConfig": "cutaway.model.config",
+    "Task": "cutaway.tasks.task",
+    "Tokenizer": "cutaway.model.tokenizer",
+    "ablate": "cutaway.patching.ablate",
+    "get_act_name": "cutaway.model.hooks",
+    "load_run": "cutaway.findings",
+    "sweep": "cutaway.patching.sweep",
+}
+# Whole modules, as in `ca.tasks.ioi`.
+_MODULES = frozenset({"tasks"})
+
+if TYPE_CHECKING:
+    from . import tasks as tasks
+    from .evidence import Interval as Interval
+    from .findings import load_run as load_run
+    from .model.cache import ActivationCache as ActivationCache
+    from .model.config import ModelConfig as ModelConfig
+    from .model.factored import FactoredMatrix as FactoredMatrix
+    from .model.hooks import HookPoint as HookPoint
+    from .model.hooks import get_act_name as get_act_name
+    from .model.tokenizer import Tokenizer as Tokenizer
+    from .model.transformer import HookedTransformer as HookedTransformer
+    from .patching.ablate import ablate as ablate
+    from .patching.effects import Effects as Effects
+    from .patching.sweep import sweep as sweep
+    from .tasks.task import Task as Task
+
+
+def __getattr__(name: str) -> Any:
+    """Fetch a public name from its module the first time it is asked for (PEP 562)."""
+    if name in _MODULES:
+        return import_module(f"{__name__}.{name}")
+    if name not in _MODULE_OF:
+        raise AttributeError(
+            f"cutaway has no public name {name!r}; dir(cutaway) lists those that it has."
+        )
+    value = getattr(import_module(_MODULE_OF[name]), name)
+    globals()[name] = value  # the next access is an ordinary one
+    return value
+
+
+def __dir__() -> list[str]:
+    """The public names, loaded or not."""
+    return sorted({*_MODULE_OF, *_MODULES, "__version__"})

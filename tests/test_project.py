@@ -1,0 +1,52 @@
+"""The project's own files agree with each other."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+
+import cutaway
+
+CHECKOUT = Path(__file__).resolve().parents[1]
+PINNED = ["requirements.txt", "requirements-dev.txt", "benchmarks/requirements-peers.txt"]
+
+
+def lines(name: str) -> list[str]:
+    text = (CHECKOUT / name).read_text(encoding="utf-8")
+    return [line for line in text.splitlines() if line and not line.startswith(("#", "-r "))]
+
+
+def plain(requirement: str) -> str:
+    """`scikit-learn>=1.5` and `scikit_learn==1.9.1` as `scikit-learn`."""
+    return re.split(r"[<>=\[; ]", requirement)[0].lower().replace("_", "-")
+
+
+def project() -> dict:
+    return tomllib.loads((CHECKOUT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+
+
+@pytest.mark.parametrize("name", PINNED)
+def test_every_requirement_is_pinned_once(name: str) -> None:
+    assert all(re.fullmatch(r"[\w.-]+==[\w.]+", line) for line in lines(name))
+    names = [plain(line) for line in lines(name)]
+    if name != "requirements.txt":  # they start from it
+        names += [plain(line) for line in lines("requirements.txt")]
+    assert len(set(names)) == len(names)
+
+
+def test_the_pins_cover_what_the_project_asks_for() -> None:
+    extras = project()["optional-dependencies"]
+    runtime = {plain(line) for line in lines("requirements.txt")}
+    development = runtime | {plain(line) for line in lines("requirements-dev.txt")}
+    peers = {plain(line) for line in lines("benchmarks/requirements-peers.txt")}
+    assert {plain(line) for line in project()["dependencies"]} <= runtime
+    assert {plain(line) for line in extras["dev"] + extras["notebooks"]} <= development
+    assert {plain(line) for line in extras["peers"]} <= peers
+
+
+def test_the_changelog_knows_the_version() -> None:
+    text = (CHECKOUT / "CHANGELOG.md").read_text(encoding="utf-8")
+    assert "## [Unreleased]" in text or f"## [{cutaway.__version__}]" in text
