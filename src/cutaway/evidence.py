@@ -1,0 +1,190 @@
+"""How sure a number is: bootstrap and Wilson intervals. Arrays in, numbers out.
+
+The bootstrap resamples prompts with replacement and takes percentiles (Efron 1979; Efron and
+Tibshirani 1993, chapter 13). Resampling is a matrix product: row r of the count matrix says how
+often resample r holds each prompt, so counts @ values / n are the resampled means.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from statistics import NormalDist
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Floats = NDArray[np.float64]
+
+_CELLS = 2_000_000  # numbers held at a time, in counts and in resampled means
+
+
+@dataclass(frozen=True)
+class Interval:
+    """An estimate and the interval that holds it.
+
+    Example:
+        >>> print(proportion(62, 64))
+        0.969 [0.893, 0.991] (95%, n=64)
+    """
+
+    estimate: float
+    """The number itself, from all prompts."""
+    low: float
+    """Lower end."""
+    high: float
+    """Upper end."""
+    level: float
+    """The confidence level, e.g. 0.95."""
+    n: int
+    """How many prompts it stands on."""
+
+    def contains(self, value: float) -> bool:
+        """Whether `value` lies within the interval, ends included."""
+        return self.low <= value <= self.high
+
+    def __str__(self) -> str:
+        return (
+            f"{self.estimate:.3f} [{self.low:.3f}, {self.high:.3f}] "
+            f"({100 * self.level:g}%, n={self.n})"
+        )
+
+
+def bootstrap_mean(
+    values: ArrayLike, seed: int = 0, level: float = 0.95, n_resamples: int = 10_000
+) -> Interval:
+    """The mean of `values` with its percentile bootstrap interval.
+
+    Args:
+        values: [prompt], finite.
+        seed: of the resamples; the same seed gives the same interval.
+        level: confidence level, between 0 and 1.
+        n_resamples: how many resamples.
+
+    Raises:
+        ValueError: no values, values that are not finite or not one-dimensional, a bad level.
+
+    Example:
+        >>> bootstrap_mean([1.0, 2.0, 3.0]).estimate
+        2.0
+    """
+    array = _checked("values", values)
+    if array.ndim != 1:
+        raise ValueError(f"values must be [prompt], they have the shape {array.shape}.")
+    ones = np.ones(array.size)
+    estimate, low, high = bootstrap_ratio(array, ones, seed, level, n_resamples)
+    return Interval(float(estimate), float(low), float(high), level, array.size)
+
+
+def bootstrap_ratio(
+    numerator: ArrayLike,
+    denominator: ArrayLike,
+    seed: int = 0,
+    level: float = 0.95,
+    n_resamples: int = 10_000,
+) -> tuple[Floats, Floats, Floats]:
+    """Ratios of means, mean(numerator) / mean(denominator), each with its bootstrap interval.
+
+    Numerator and denominator are resampled together, so an uncertain denominator widens the
+    interval. Where more than (1 - level) / 2 of the resampled denominators have another sign
+    than the mean (or are zero), the ratio is not bounded and the interval is (-inf, inf).
+
+    Args:
+        numerator: [..., prompt], finite.
+        denominator: [prompt], finite, of a mean other than zero.
+        seed: of the resamples; the same for every ratio.
+        level: confidence level, between 0 and 1.
+        n_resamples: how many resamples.
+
+    Returns:
+        estimate, low, high: each [...].
+
+    Raises:
+        ValueError: empty or not finite values, shapes that do not fit, a denominator of mean
+            zero, a bad level.
+
+    Example:
+        >>> estimate, low, high = bootstrap_ratio([[1.0, 2.0], [3.0, 4.0]], [2.0, 2.0])
+        >>> estimate
+        array([0.75, 1.75])
+    """
+    top, bottom = _checked("numerator", numerator), _checked("denominator", denominator)
+    if bottom.ndim != 1 or top.shape[-1] != bottom.size:
+        raise ValueError(
+            f"numerator {top.shape} and denominator {bottom.shape} must be [..., prompt] and "
+            "[prompt] over the same prompts."
+        )
+    if not 0 < level < 1 or n_resamples < 1:
+        raise ValueError(f"level={level} must be between 0 and 1, n_resamples={n_resamples} >= 1.")
+    centre = bottom.mean()
+    if centre == 0:
+        raise ValueError("The mean of the denominator is zero: there is nothing to normalise by.")
+    rows = top.reshape(-1, bottom.size)
+    divisors = _resampled(bottom[None], seed, n_resamples)[:, 0]
+    step = max(1, _CELLS // n_resamples)
+    ends = np.full((2, len(rows)), [[-np.inf], [np.inf]])
+    tail = (1 - level) / 2
+    if np.mean(divisors * np.sign(centre) <= 0) <= tail:
+        divisors[divisors == 0] = np.nan  # rare enough to be left out
+        for i in range(0, len(rows), step):
+            ratios = _resampled(rows[i : i + step], seed, n_resamples) / divisors[:, None]
+            ends[:, i : i + step] = np.nanquantile(ratios, [tail, 1 - tail], axis=0)
+    shape = top.shape[:-1]
+    return (rows.mean(-1) / centre).reshape(shape), ends[0].reshape(shape), ends[1].reshape(shape)
+
+
+def proportion(successes: int, n: int, level: float = 0.95) -> Interval:
+    """A share with its Wilson score interval (Wilson 1927), which holds for shares near 0 and 1.
+
+    Args:
+        successes: how many of the `n` trials succeeded.
+        n: how many trials.
+        level: confidence level, between 0 and 1.
+
+    Raises:
+        ValueError: no trials, or successes outside 0 to n.
+
+    Example:
+        >>> proportion(64, 64).low > 0.94
+        True
+    """
+    if n < 1 or not 0 <= successes <= n or not 0 < level < 1:
+        raise ValueError(f"There is no share of {successes} in {n} at the level {level}.")
+    z = NormalDist().inv_cdf((1 + level) / 2)
+    share = successes / n
+    centre = (share + z * z / (2 * n)) / (1 + z * z / n)
+    half = z / (1 + z * z / n) * (share * (1 - share) / n + z * z / (4 * n * n)) ** 0.5
+    # The ends are exactly 0 and 1 at the borders; rounding must not cut them off.
+    low = 0.0 if successes == 0 else max(0.0, centre - half)
+    high = 1.0 if successes == n else min(1.0, centre + half)
+    return Interval(share, low, high, level, n)
+
+
+def _checked(name: str, values: ArrayLike) -> Floats:
+    array = np.asarray(values, dtype=np.float64)
+    if array.ndim == 0 or array.size == 0:
+        raise ValueError(f"{name} is empty (shape {array.shape}): at least one prompt is needed.")
+    if not np.isfinite(array).all():
+        bad = int((~np.isfinite(array)).sum())
+        raise ValueError(f"{bad} of the {array.size} numbers in {name} are not finite.")
+    return array
+
+
+def _counts(n: int, seed: int, n_resamples: int) -> Iterator[tuple[slice, Floats]]:
+    """How often each resample holds each prompt, [resample, prompt], some resamples at a time."""
+    rng = np.random.default_rng(seed)
+    step = max(1, _CELLS // n)
+    for start in range(0, n_resamples, step):
+        rows = min(step, n_resamples - start)
+        drawn = rng.integers(n, size=(rows, n)) + n * np.arange(rows)[:, None]
+        counts = np.bincount(drawn.ravel(), minlength=rows * n).reshape(rows, n)
+        yield slice(start, start + rows), counts.astype(np.float64)
+
+
+def _resampled(values: Floats, seed: int, n_resamples: int) -> Floats:
+    """Means of each row of `values` [item, prompt] in every resample: [resample, item]."""
+    n = values.shape[-1]
+    means = np.empty((n_resamples, len(values)))
+    for rows, counts in _counts(n, seed, n_resamples):
+        means[rows] = counts @ values.T / n
+    return means
