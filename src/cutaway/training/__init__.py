@@ -1,0 +1,1 @@
+"""Training small models: their text, their recipes, the loop."""

@@ -1,0 +1,167 @@
+"""The training loop: AdamW, warm-up and cosine, checkpoints from which a run goes on as if it
+had never stopped.
+
+Batches are a function of the step alone, so the only state is the model, the optimiser and the
+step: a checkpoint holds exactly those.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from ..files import atomic_path
+from ..model.transformer import HookedTransformer
+
+Batches = Callable[[int], Int[Tensor, "batch pos"]]
+
+
+@dataclass(frozen=True)
+class TrainSettings:
+    """How to train. The defaults suit models of about a million parameters."""
+
+    n_steps: int = 6000
+    """Optimiser steps."""
+    batch_size: int = 64
+    """Sequences per step."""
+    learning_rate: float = 2e-3
+    """Peak learning rate, reached after the warm-up; falls along a cosine to a tenth of it."""
+    warmup_steps: int = 200
+    """Steps of linear warm-up."""
+    weight_decay: float = 0.1
+    """Decay of matrices; biases and norm weights are not decayed."""
+    beta1: float = 0.9
+    """AdamW's first moment."""
+    beta2: float = 0.98
+    """AdamW's second moment."""
+    gradient_clip: float = 1.0
+    """Largest norm of the whole gradient."""
+    checkpoint_every: int = 500
+    """Steps between checkpoints."""
+    seed: int = 0
+    """Of the fresh weights and of the data."""
+
+
+@dataclass(frozen=True)
+class TrainReport:
+    """What happened at one logged step."""
+
+    step: int
+    loss: float
+    """Mean training loss since the last report, in nats per token."""
+    learning_rate: float
+    tokens_per_second: float
+
+
+def learning_rate_at(step: int, settings: TrainSettings) -> float:
+    """Linear warm-up, then a cosine from the peak to a tenth of it."""
+    if step < settings.warmup_steps:
+        return settings.learning_rate * (step + 1) / settings.warmup_steps
+    span = max(settings.n_steps - settings.warmup_steps, 1)
+    progress = min((step - settings.warmup_steps) / span, 1.0)
+    return settings.learning_rate * (0.1 + 0.45 * (1 + math.cos(math.pi * progress)))
+
+
+def make_optimizer(model: HookedTransformer, settings: TrainSettings) -> torch.optim.AdamW:
+    """AdamW in the usual two groups: matrices decay, vectors (biases, norm weights) do not."""
+    vectors = ("b_", "b", "w")
+    decayed, plain = [], []
+    for name, parameter in model.named_parameters():
+        tail = name.rsplit(".", 1)[-1]
+        (plain if tail.startswith(vectors) else decayed).append(parameter)
+    groups = [
+        {"params": decayed, "weight_decay": settings.weight_decay},
+        {"params": plain, "weight_decay": 0.0},
+    ]
+    betas = (settings.beta1, settings.beta2)
+    return torch.optim.AdamW(groups, lr=settings.learning_rate, betas=betas)
+
+
+def train(
+    model: HookedTransformer,
+    batches: Batches,
+    settings: TrainSettings,
+    checkpoint: Path | None = None,
+    report: Callable[[TrainReport], None] | None = None,
+    report_every: int = 50,
+) -> None:
+    """Train in place.
+
+    Args:
+        model: trained in place; left in its last state.
+        batches: step -> tokens [batch, pos]; must depend on the step alone.
+        settings: how.
+        checkpoint: file that is written every `checkpoint_every` steps; if it exists, the run
+            goes on from it.
+        report: called every `report_every` steps.
+
+    Raises:
+        ValueError: the checkpoint was made with other settings.
+    """
+    optimizer = make_optimizer(model, settings)
+    first = _resume(model, optimizer, settings, checkpoint) if checkpoint else 0
+    total, n_tokens, since = 0.0, 0, time.perf_counter()
+    for step in range(first, settings.n_steps):
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate_at(step, settings)
+        tokens = batches(step)
+        loss = model(tokens, return_type="loss")
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), settings.gradient_clip)
+        optimizer.step()
+        total, n_tokens = total + float(loss.detach()), n_tokens + tokens.numel()
+        done = step + 1
+        if report is not None and (done % report_every == 0 or done == settings.n_steps):
+            now = time.perf_counter()
+            n_reported = (done - first - 1) % report_every + 1
+            rate = n_tokens / (now - since)
+            report(TrainReport(done, total / n_reported, learning_rate_at(step, settings), rate))
+            total, n_tokens, since = 0.0, 0, now
+        if checkpoint and (done % settings.checkpoint_every == 0 or done == settings.n_steps):
+            _save(model, optimizer, settings, checkpoint, done)
+
+
+def _save(
+    model: HookedTransformer,
+    optimizer: torch.optim.Optimizer,
+    settings: TrainSettings,
+    path: Path,
+    step: int,
+) -> None:
+    state: dict[str, Any] = {
+        "model": model.state_dict(),
+        "optimizer": optimizer.state_dict(),
+        "settings": asdict(settings),
+        "step": step,
+    }
+    with atomic_path(path) as temporary:
+        torch.save(state, temporary)
+
+
+def _resume(
+    model: HookedTransformer,
+    optimizer: torch.optim.Optimizer,
+    settings: TrainSettings,
+    path: Path,
+) -> int:
+    if not path.exists():
+        return 0
+    state = torch.load(path, weights_only=True)
+    if state["settings"] != asdict(settings):
+        changed = [k for k, v in asdict(settings).items() if state["settings"].get(k) != v]
+        raise ValueError(
+            f"{path} was made with other settings ({', '.join(changed)}): give the same ones, "
+            "or another folder."
+        )
+    model.load_state_dict(state["model"])
+    optimizer.load_state_dict(state["optimizer"])
+    return int(state["step"])
