@@ -1,0 +1,123 @@
+"""The simple parts of the decoder: parameters, norms, and the two ends (embedding, unembedding)."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from .config import ModelConfig
+from .hooks import HookPoint
+
+
+def weight(*shape: int) -> nn.Parameter:
+    """A parameter whose values are still to be set."""
+    return nn.Parameter(torch.empty(*shape))
+
+
+def head_weight(n_heads: int, d_model: int, d_head: int) -> nn.Parameter:
+    """[head, d_model, d_head] in shape, but laid out in memory as [d_model, head, d_head], so
+    that `flat_heads` is a view and all heads are one matrix product."""
+    return nn.Parameter(torch.empty(d_model, n_heads, d_head).transpose(0, 1))
+
+
+def flat_heads(weight: Float[Tensor, "head d_model d_head"]) -> Float[Tensor, "d_model width"]:
+    """All heads side by side as one matrix."""
+    return weight.transpose(0, 1).flatten(1)
+
+
+def register_bias(module: nn.Module, name: str, shape: tuple[int, ...], on: bool) -> None:
+    """A bias that is off is a zero that can be read, but is neither trained nor saved."""
+    if on:
+        module.register_parameter(name, nn.Parameter(torch.zeros(shape)))
+    else:
+        module.register_buffer(name, torch.zeros(shape), persistent=False)
+
+
+class Norm(nn.Module):
+    """LayerNorm or RMSNorm: (x - mean) / scale * w + b, or x / scale * w."""
+
+    b: Tensor
+
+    def __init__(self, cfg: ModelConfig) -> None:
+        super().__init__()
+        self.kind, self.eps = cfg.normalization_type, cfg.eps
+        self.w = None if self.kind in ("LNPre", "RMSPre") else nn.Parameter(torch.ones(cfg.d_model))
+        has_bias = self.kind == "LN" and cfg.norm_bias
+        self.register_parameter("b", nn.Parameter(torch.zeros(cfg.d_model)) if has_bias else None)
+        self.hook_scale = HookPoint()  # [batch, pos, 1]
+        self.hook_normalized = HookPoint()  # [batch, pos, d_model], after w and b
+
+    def forward(self, x: Float[Tensor, "... d_model"]) -> Float[Tensor, "... d_model"]:
+        centred = self.kind in ("LN", "LNPre")
+        if not self.hook_scale.active:
+            if centred:
+                out = F.layer_norm(x, x.shape[-1:], self.w, self.b, self.eps)
+            else:
+                out = F.rms_norm(x, x.shape[-1:], self.w, self.eps)
+            return self.hook_normalized(out)
+        if centred:
+            x = x - x.mean(-1, keepdim=True)
+        scale = self.hook_scale((x.pow(2).mean(-1, keepdim=True) + self.eps).sqrt())
+        x = x / scale
+        if self.w is not None:
+            x = x * self.w
+        if self.b is not None:
+            x = x + self.b
+        return self.hook_normalized(x)
+
+
+def make_norm(cfg: ModelConfig) -> nn.Module:
+    """The configured normalisation, or nothing at all."""
+    return nn.Identity() if cfg.normalization_type is None else Norm(cfg)
+
+
+class Embed(nn.Module):
+    """Token -> vector."""
+
+    def __init__(self, cfg: ModelConfig) -> None:
+        super().__init__()
+        self.W_E = weight(cfg.d_vocab, cfg.d_model)
+
+    def forward(self, tokens: Int[Tensor, "batch pos"]) -> Float[Tensor, "batch pos d_model"]:
+        return F.embedding(tokens, self.W_E)
+
+
+class PosEmbed(nn.Module):
+    """Position -> vector, from a learned table."""
+
+    def __init__(self, cfg: ModelConfig) -> None:
+        super().__init__()
+        self.W_pos = weight(cfg.n_ctx, cfg.d_model)
+
+    def forward(self, positions: Int[Tensor, "#batch pos"]) -> Float[Tensor, "#batch pos d_model"]:
+        return F.embedding(positions, self.W_pos)
+
+
+class Unembed(nn.Module):
+    """Final residual stream -> logits."""
+
+    W_U: Tensor
+    b_U: Tensor
+
+    def __init__(self, cfg: ModelConfig) -> None:
+        super().__init__()
+        self.W_U = weight(cfg.d_model, cfg.d_vocab)
+        register_bias(self, "b_U", (cfg.d_vocab,), cfg.unembed_bias)
+
+    def forward(self, x: Float[Tensor, "... d_model"]) -> Float[Tensor, "... d_vocab"]:
+        return F.linear(x, self.W_U.T, self.b_U)
+
+
+class TiedUnembed(Unembed):
+    """An `Unembed` whose W_U is the token embedding, transposed: one parameter, not two."""
+
+    def __init__(self, cfg: ModelConfig, embed: Embed) -> None:
+        nn.Module.__init__(self)
+        self._embed = (embed,)  # a tuple hides it from nn.Module: it is registered once already
+        register_bias(self, "b_U", (cfg.d_vocab,), cfg.unembed_bias)
+
+    @property
+    def W_U(self) -> Float[Tensor, "d_model d_vocab"]:  # type: ignore[override]
+        return self._embed[0].W_E.T
