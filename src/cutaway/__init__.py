@@ -29,8 +29,8 @@ _MODULE_OF = {
     "ModelConfig": "cutaway.model.config",
     "Task": "cutaway.tasks.task",
     "Tokenizer": "cutaway.model.tokenizer",
-    "ablate": "cutaway.patching.ablate",
-    "get_act_name": "cutaway.model.hooks",
+    "ablate": "cutaway.patching.ablation",
+    "get_act_name": "cutaway.model.cache",
     "load_run": "cutaway.findings",
     "sweep": "cutaway.patching.sweep",
 }
@@ -42,13 +42,13 @@ if TYPE_CHECKING:
     from .evidence import Interval as Interval
     from .findings import load_run as load_run
     from .model.cache import ActivationCache as ActivationCache
+    from .model.cache import get_act_name as get_act_name
     from .model.config import ModelConfig as ModelConfig
     from .model.factored import FactoredMatrix as FactoredMatrix
     from .model.hooks import HookPoint as HookPoint
-    from .model.hooks import get_act_name as get_act_name
     from .model.tokenizer import Tokenizer as Tokenizer
     from .model.transformer import HookedTransformer as HookedTransformer
-    from .patching.ablate import ablate as ablate
+    from .patching.ablation import ablate as ablate
     from .patching.effects import Effects as Effects
     from .patching.sweep import sweep as sweep
     from .tasks.task import Task as Task

@@ -1,0 +1,202 @@
+"""The causal cone: what an intervention can change, computed and nothing else.
+
+An intervention adds something to the residual stream of some prompts, at one layer, from some
+position on. Attention is causal, so it can change only the layers above, the positions from
+there on, and in the end only what the metric reads. Everything else is taken from a run that was
+made once, the base run. A cone is a continuation of that run, as generation with a key-value
+cache is: keys and values before the window are the base run's, those inside are recomputed.
+
+Many cones run as one batch: a row is one intervention on one prompt.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from ..model.attention_context import AttentionContext, attention_context
+from ..model.config import ModelConfig
+from ..model.transformer import HookedTransformer
+
+
+@dataclass(frozen=True)
+class Entry:
+    """Where in the residual stream a change enters.
+
+    "pre" is before block `layer` (n_layers: before the final norm), "mid" is between its
+    attention and its MLP.
+    """
+
+    layer: int
+    stage: Literal["pre", "mid"]
+
+    @property
+    def hook_name(self) -> str:
+        """The hook point whose value is the residual stream here."""
+        return f"blocks.{self.layer}.hook_resid_{self.stage}"
+
+
+def has_mid(cfg: ModelConfig) -> bool:
+    """Whether blocks have a residual stream between attention and MLP."""
+    return not (cfg.attn_only or cfg.parallel_attn_mlp)
+
+
+def after_attention(cfg: ModelConfig, layer: int) -> Entry:
+    """Where the output of a layer's attention enters the stream."""
+    return Entry(layer, "mid") if has_mid(cfg) else Entry(layer + 1, "pre")
+
+
+class RecordedRun:
+    """One whole run, and the values at some hook points.
+
+    Args:
+        model: without hooks attached.
+        tokens: [prompt, pos].
+        read: the positions that the metric reads, as indices into tokens.
+        keep: hook names to record.
+        attention_mask: False at padding on the left.
+    """
+
+    def __init__(
+        self,
+        model: HookedTransformer,
+        tokens: Int[Tensor, "prompt pos"],
+        read: Int[Tensor, "prompt read"],
+        keep: Iterable[str],
+        attention_mask: Bool[Tensor, "prompt pos"] | None = None,
+    ) -> None:
+        self.model = model
+        self.tokens, self.mask = model.to_input(tokens, None, None, attention_mask, None)
+        self.read = read.to(self.tokens.device)
+        _, self.values = model.record(
+            self.tokens,
+            return_type=None,
+            names_filter=list(dict.fromkeys([*keep, _last_hook(model.cfg)])),
+            attention_mask=self.mask,
+        )
+
+    def final(self) -> Float[Tensor, "prompt read d_model"]:
+        """The residual stream before the final norm, where the metric reads."""
+        return _take(self.values[_last_hook(self.model.cfg)], self.read)
+
+
+class BaseRun(RecordedRun):
+    """The run that interventions depart from: it also records all that cones need."""
+
+    def __init__(
+        self,
+        model: HookedTransformer,
+        tokens: Int[Tensor, "prompt pos"],
+        read: Int[Tensor, "prompt read"],
+        keep: Iterable[str] = (),
+        attention_mask: Bool[Tensor, "prompt pos"] | None = None,
+    ) -> None:
+        super().__init__(model, tokens, read, [*cone_hooks(model.cfg), *keep], attention_mask)
+
+    def stream(self, entry: Entry) -> Float[Tensor, "prompt pos d_model"]:
+        """The residual stream at an entry."""
+        if entry.layer == self.model.cfg.n_layers:
+            return self.values[_last_hook(self.model.cfg)]
+        return self.values[entry.hook_name]
+
+    def keys_and_values(self, layer: int) -> tuple[Tensor, Tensor]:
+        """As attention used them: [prompt, pos, kv, d_head] each, keys after the rotation."""
+        k_name, v_name = _key_value_hooks(self.model.cfg, layer)
+        return self.values[k_name], self.values[v_name]
+
+
+def cone_hooks(cfg: ModelConfig) -> list[str]:
+    """The hook names that any cone needs of its base run."""
+    names = []
+    for layer in range(cfg.n_layers):
+        names.append(Entry(layer, "pre").hook_name)
+        if has_mid(cfg):
+            names.append(Entry(layer, "mid").hook_name)
+        names += _key_value_hooks(cfg, layer)
+    return names
+
+
+def _last_hook(cfg: ModelConfig) -> str:
+    return f"blocks.{cfg.n_layers - 1}.hook_resid_post"
+
+
+def _key_value_hooks(cfg: ModelConfig, layer: int) -> tuple[str, str]:
+    k = "hook_rot_k" if cfg.positional_embedding_type == "rotary" else "hook_k"
+    return f"blocks.{layer}.attn.{k}", f"blocks.{layer}.attn.hook_v"
+
+
+def _take(x: Float[Tensor, "row pos d"], index: Int[Tensor, "row read"]) -> Tensor:
+    """The positions `index` of each row: [row, read, d]."""
+    return x.gather(1, index[..., None].expand(-1, -1, x.shape[-1]))
+
+
+class Cone:
+    """Rows that share one window of positions, and the path of a change through them.
+
+    Args:
+        base: the run that the change departs from.
+        prompts: the prompt of each row, [row].
+        start: the first position that can change, in any row.
+    """
+
+    def __init__(self, base: BaseRun, prompts: Int[Tensor, " row"], start: int) -> None:
+        self.base, self.prompts, self.start = base, prompts, start
+        read = base.read[prompts]  # [row, read]
+        self.end = int(read.max()) + 1
+        # A row may read a position before the window: the base run's value stands there.
+        self.read_in_window = (read - start).clamp(min=0)
+        self.reads_base = read < start
+        self.window = self._context(torch.arange(start, self.end, device=read.device)[None])
+        self.reading = self._context(self.read_in_window + start)
+
+    def _context(self, query: Int[Tensor, "#row query"]) -> AttentionContext:
+        model, mask = self.base.model, self.base.mask
+        key_mask = None if mask is None else mask[self.prompts, : self.end]
+        return attention_context(model.cfg, query, self.end, key_mask, model.dtype)
+
+    def propagate(
+        self, entry: Entry, change: Float[Tensor, "row window d_model"]
+    ) -> Float[Tensor, "row read d_model"]:
+        """Add `change` at `entry` and compute all that follows, up to the final norm, where the
+        metric reads."""
+        blocks = self.base.model.blocks
+        n_layers, layer = len(blocks), entry.layer
+        resid = self.base.stream(entry)[self.prompts, self.start : self.end] + change
+        if entry.stage == "mid":
+            if layer == n_layers - 1:
+                resid = _take(resid, self.read_in_window)
+            resid = resid + blocks[layer].mlp_out(resid)
+            layer += 1
+        for at in range(layer, n_layers):
+            resid = self.block(at, resid)
+        if layer == n_layers and entry.stage == "pre":
+            resid = _take(resid, self.read_in_window)
+        if bool(self.reads_base.any()):
+            resid = torch.where(self.reads_base[..., None], self.base.final()[self.prompts], resid)
+        return resid
+
+    def block(self, layer: int, resid: Float[Tensor, "row window d_model"]) -> Tensor:
+        """One block over the window; the last one only where the metric reads."""
+        block = self.base.model.blocks[layer]
+        cfg, attn = self.base.model.cfg, block.attn
+        x = block.ln1(resid)
+        k, v = attn.keys(x, self.window), attn.values(x)
+        if self.start > 0:
+            base_k, base_v = self.base.keys_and_values(layer)
+            k = torch.cat([base_k[self.prompts, : self.start], k], dim=1)
+            v = torch.cat([base_v[self.prompts, : self.start], v], dim=1)
+        context = self.window
+        if layer == cfg.n_layers - 1:
+            x, resid = _take(x, self.read_in_window), _take(resid, self.read_in_window)
+            context = self.reading
+        z = attn.mix(attn.queries(x, context), k, v, context.mask)
+        mixed: Tensor = resid + attn.output(z)
+        if cfg.attn_only:
+            return mixed
+        mlp_out: Tensor = block.mlp_out(resid if cfg.parallel_attn_mlp else mixed)
+        return mixed + mlp_out

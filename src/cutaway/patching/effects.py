@@ -1,0 +1,201 @@
+"""`Effects`: what a sweep measured, for every intervention and every prompt."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from jaxtyping import Float
+from numpy.typing import NDArray
+
+from .. import evidence, plotting
+from ..files import atomic_path
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+Mode = Literal["denoising", "noising"]
+Array = NDArray[np.floating[Any]]
+
+
+@dataclass(frozen=True)
+class Axis:
+    """One axis of a sweep: its name, and a label for each entry."""
+
+    name: str
+    labels: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Effect:
+    """One intervention's normalised effect, with the interval of its bootstrap."""
+
+    labels: dict[str, str]
+    """Axis name -> label, as {"layer": "9", "head": "6"}."""
+    effect: float
+    low: float
+    high: float
+
+    @property
+    def name(self) -> str:
+        """ "9.6" for head 6 of layer 9; labels of other axes follow, as in "9.6 END"."""
+        parts = dict(self.labels)
+        head = ".".join(parts.pop(a) for a in ("layer", "head") if a in parts)
+        return " ".join([head, *parts.values()]).strip()
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.effect:+.3f} [{self.low:+.3f}, {self.high:+.3f}]"
+
+
+@dataclass(frozen=True)
+class Effects:
+    """The metric after each intervention, per prompt, beside what it is without any.
+
+    The normalised effect is a ratio of means over prompts: for denoising (clean values put into
+    the corrupted run) mean(patched - corrupted) / mean(clean - corrupted), so 0 is nothing
+    restored and 1 all; for noising (corrupted values put into the clean run)
+    mean(clean - patched) / mean(clean - corrupted), so 1 is all destroyed. Means come before
+    the ratio because one prompt's difference can be close to 0.
+
+    Example:
+        >>> heads = ca.sweep(model, task, "z")
+        >>> heads.top(3)
+        >>> heads.normalised().shape
+        (12, 12)
+    """
+
+    site: str
+    """What was replaced: "z", "resid_pre", ..."""
+    mode: Mode
+    axes: tuple[Axis, ...]
+    patched: Float[Array, "*axes prompt"]
+    """The metric under each intervention."""
+    clean: Float[Array, " prompt"]
+    corrupted: Float[Array, " prompt"]
+    metric: str
+    settings: dict[str, Any] = field(default_factory=dict)
+    """What made it: task, model, seeds."""
+
+    def __post_init__(self) -> None:
+        expected = (*(len(axis.labels) for axis in self.axes), len(self.clean))
+        if self.patched.shape != expected or self.corrupted.shape != self.clean.shape:
+            raise ValueError(
+                f"patched has the shape {self.patched.shape}, its axes and prompts {expected}."
+            )
+
+    @property
+    def per_prompt(self) -> Float[Array, "*axes prompt"]:
+        """Change of the metric, in its own unit, in the direction that counts as an effect."""
+        if self.mode == "denoising":
+            return self.patched - self.corrupted
+        return self.clean - self.patched
+
+    def normalised(self) -> Float[Array, "*axes"]:
+        """The normalised effect of each intervention."""
+        return self.interval()[0]
+
+    def interval(
+        self, level: float = 0.95, seed: int = 0
+    ) -> tuple[Float[Array, "*axes"], Float[Array, "*axes"], Float[Array, "*axes"]]:
+        """(effect, low, high) of each intervention: percentile bootstrap over prompts."""
+        return evidence.bootstrap_ratio(
+            self.per_prompt, self.clean - self.corrupted, level=level, seed=seed
+        )
+
+    def ranked(self, level: float = 0.95) -> list[Effect]:
+        """Every intervention, the largest effect (of either sign) first."""
+        effect, low, high = self.interval(level)
+        order = np.argsort(-np.abs(effect), axis=None, kind="stable")
+        return [
+            Effect(self._labels(index), float(effect[index]), float(low[index]), float(high[index]))
+            for index in zip(*np.unravel_index(order, effect.shape), strict=True)
+        ]
+
+    def top(self, k: int = 10, level: float = 0.95) -> list[Effect]:
+        """The k interventions with the largest effects, of either sign."""
+        return self.ranked(level)[:k]
+
+    def _labels(self, index: tuple[Any, ...]) -> dict[str, str]:
+        return {axis.name: axis.labels[i] for axis, i in zip(self.axes, index, strict=True)}
+
+    def to_frame(self) -> list[dict[str, Any]]:
+        """One row (a dict) for each intervention, in the order of the axes; pandas takes it as is.
+
+        Example:
+            >>> pandas.DataFrame(heads.to_frame())
+        """
+        effect, low, high = self.interval()
+        change = self.per_prompt.mean(-1)
+        return [
+            {
+                **self._labels(index),
+                "effect": float(effect[index]),
+                "low": float(low[index]),
+                "high": float(high[index]),
+                "change": float(change[index]),
+            }
+            for index in np.ndindex(effect.shape)
+        ]
+
+    def plot(self, title: str | None = None) -> Figure:
+        """A heat map of the normalised effects (rows: the first axis)."""
+        values = self.normalised()
+        if values.ndim == 3:  # layer, head, position: one row for each head
+            values = values.reshape(-1, values.shape[-1])
+        rows = [" ".join(e) for e in _products(self.axes[:-1])] if len(self.axes) > 1 else [""]
+        return plotting.heatmap(
+            np.atleast_2d(values),
+            row_labels=rows,
+            column_labels=list(self.axes[-1].labels),
+            title=title or f"{self.mode} {self.site}",
+            row_axis=" ".join(axis.name for axis in self.axes[:-1]),
+            column_axis=self.axes[-1].name,
+        )
+
+    def save(self, path: str | Path) -> None:
+        """Write one safetensors file: arrays as float32, the rest as JSON in its header."""
+        from safetensors.numpy import save_file
+
+        arrays = {"patched": self.patched, "clean": self.clean, "corrupted": self.corrupted}
+        described = {
+            "site": self.site,
+            "mode": self.mode,
+            "axes": [asdict(axis) for axis in self.axes],
+            "metric": self.metric,
+            "settings": self.settings,
+        }
+        with atomic_path(path) as temporary:
+            save_file(
+                {name: np.ascontiguousarray(a, np.float32) for name, a in arrays.items()},
+                temporary,
+                metadata={"cutaway.effects": json.dumps(described)},
+            )
+
+    @classmethod
+    def load(cls, path: str | Path) -> Effects:
+        """The inverse of `save`.
+
+        Raises:
+            ValueError: the file is missing or is not one that `save` wrote.
+        """
+        from safetensors import SafetensorError, safe_open
+
+        try:
+            with safe_open(path, framework="numpy") as file:
+                described = json.loads((file.metadata() or {})["cutaway.effects"])
+                arrays = {name: file.get_tensor(name) for name in ("patched", "clean", "corrupted")}
+        except FileNotFoundError:
+            raise ValueError(f"there is no file {path}.") from None
+        except (SafetensorError, KeyError, json.JSONDecodeError) as error:
+            raise ValueError(f"{path} does not hold the effects of a sweep: {error}.") from None
+        axes = tuple(Axis(a["name"], tuple(a["labels"])) for a in described.pop("axes"))
+        return cls(axes=axes, **arrays, **described)
+
+
+def _products(axes: tuple[Axis, ...]) -> list[tuple[str, ...]]:
+    import itertools
+
+    return list(itertools.product(*(axis.labels for axis in axes)))

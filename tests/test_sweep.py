@@ -1,0 +1,136 @@
+"""The cone engine against a loop of full runs with hooks, and what must hold of any sweep."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cutaway.model.config import ModelConfig
+from cutaway.model.transformer import HookedTransformer
+from cutaway.patching.sites import SITES
+from cutaway.patching.sweep import sweep
+from cutaway.tasks.task import Task
+from oracles import sweep_by_hooks
+from random_models import configs, random_model, small_task, tasks
+
+CFG = ModelConfig(n_layers=3, d_model=16, n_heads=4, d_vocab=17, n_ctx=12, init_range=0.4)
+
+GOLDEN = ("0.1", 0.4229)  # measured with the hook-based loop of oracles.py
+
+
+def assert_close(actual: np.ndarray, expected: np.ndarray) -> None:
+    """Equal within 1e-5 of the scale of the values."""
+    scale = max(float(np.abs(expected).max()), 1e-3)
+    assert np.abs(actual - expected).max() <= 1e-5 * scale
+
+
+def available(cfg: ModelConfig) -> list[str]:
+    return [name for name, site in SITES.items() if site.exists_in(cfg)]
+
+
+@st.composite
+def cases(draw: st.DrawFn) -> tuple[HookedTransformer, Task, str, str, str]:
+    cfg = draw(configs())
+    task = draw(tasks(cfg))
+    site = draw(st.sampled_from(available(cfg)))
+    mode = draw(st.sampled_from(["denoising", "noising"]))
+    positions = draw(st.sampled_from(["all", "each", "named"]))
+    return random_model(cfg, draw(st.integers(0, 100))), task, site, mode, positions
+
+
+@given(cases())
+def test_every_sweep_equals_a_loop_of_full_runs_with_hooks(case) -> None:
+    model, task, site, mode, positions = case
+    effects = sweep(model, task, site, positions=positions, mode=mode)
+    index = None
+    if positions == "each":
+        index = torch.arange(task.clean.shape[1])[:, None].expand(-1, len(task))
+    elif positions == "named":
+        index = torch.stack(list(task.positions.values()))
+    expected = sweep_by_hooks(model, task, site, mode, index)
+    assert_close(effects.patched, expected.reshape(effects.patched.shape))
+
+
+@given(st.data())
+def test_results_depend_neither_on_the_chunks_nor_on_the_order_of_prompts(data) -> None:
+    cfg = data.draw(configs())
+    task = data.draw(tasks(cfg))
+    model = random_model(cfg)
+    whole = sweep(model, task, "z")
+    small = sweep(model, task, "z", max_memory=60_000)
+    assert_close(small.patched, whole.patched)
+    order = torch.randperm(len(task), generator=torch.Generator().manual_seed(0))
+    shuffled = sweep(model, task.subset(order), "z")
+    assert_close(shuffled.patched, whole.patched[..., order.numpy()])
+
+
+def test_patching_everything_from_the_clean_run_gives_the_clean_run() -> None:
+    model, task = random_model(CFG), small_task(CFG)
+    effects = sweep(model, task, "resid_pre", positions="all")
+    assert_close(effects.patched, np.broadcast_to(effects.clean, effects.patched.shape))
+    np.testing.assert_allclose(effects.normalised(), 1.0, atol=1e-4)
+
+
+def test_before_the_first_difference_nothing_happens_exactly() -> None:
+    model, task = random_model(CFG), small_task(CFG, first=4)
+    effects = sweep(model, task, "resid_pre", positions=[0, 1, 2, 3])
+    assert np.array_equal(
+        effects.patched, np.broadcast_to(effects.corrupted, effects.patched.shape)
+    )
+    assert [axis.labels for axis in effects.axes] == [("0", "1", "2"), ("0", "1", "2", "3")]
+
+
+def test_some_layers_are_the_same_rows_of_the_whole_sweep() -> None:
+    model, task = random_model(CFG), small_task(CFG)
+    whole, some = sweep(model, task, "z"), sweep(model, task, "z", layers=[2, 0])
+    assert_close(some.patched, whole.patched[[2, 0]])
+    assert some.axes[0].labels == ("2", "0")
+
+
+def test_progress_ends_at_one_and_never_falls() -> None:
+    seen: list[float] = []
+    sweep(random_model(CFG), small_task(CFG), "z", progress=seen.append)
+    assert seen == sorted(seen) and seen[-1] == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"site": "resid"}, "no site 'resid'; sites are resid_pre"),
+        ({"mode": "both"}, "neither 'denoising' nor 'noising'"),
+        ({"layers": [3]}, "no layer 3"),
+        ({"layers": []}, "list of layers is empty"),
+        ({"positions": ["S3"]}, "no position 'S3'; it names CHANGE, END"),
+        ({"positions": [9]}, "position 9 is outside"),
+        ({"max_memory": 1000}, "max_memory=1,000 bytes is too little"),
+    ],
+)
+def test_bad_input_is_one_clear_sentence(change, message) -> None:
+    arguments = {"site": "z", **change}
+    with pytest.raises(ValueError, match=message):
+        sweep(random_model(CFG), small_task(CFG), **arguments)
+
+
+def test_a_site_that_the_model_lacks_says_why() -> None:
+    attn_only = random_model(CFG.replace(attn_only=True))
+    with pytest.raises(ValueError, match="has no mlp_out: it has no MLP"):
+        sweep(attn_only, small_task(CFG), "mlp_out")
+    parallel = random_model(CFG.replace(parallel_attn_mlp=True))
+    with pytest.raises(ValueError, match="has no resid_mid: its attention and MLP run in parallel"):
+        sweep(parallel, small_task(CFG), "resid_mid")
+
+
+def test_attached_hooks_are_refused_by_name() -> None:
+    model = random_model(CFG)
+    model.add_hook("blocks.0.hook_resid_pre", lambda value, hook: value * 2)
+    with pytest.raises(ValueError, match="blocks.0.hook_resid_pre"):
+        sweep(model, small_task(CFG), "z")
+
+
+def test_the_golden_number_of_a_fixed_model() -> None:
+    effects = sweep(random_model(CFG), small_task(CFG), "z")
+    best = effects.top(1)[0]
+    assert (best.name, round(best.effect, 4)) == GOLDEN
