@@ -1,0 +1,178 @@
+"""A run being written: what was asked, on what, by which versions, what came out, how long it took.
+
+A run is written under a hidden name and gets its own only when it has finished, so a folder that
+can be listed is complete.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import os
+import secrets
+import shlex
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from .. import files
+from . import environment
+from .run import ARRAYS, RECORD, REPORT, RESULTS, RUNS
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_UNFINISHED = ".unfinished-"
+
+
+class RunFolder:
+    """A run that is being written; use it as a context manager.
+
+    If the block raises, nothing appears under the run's name. What had been saved by then stays
+    in the hidden folder `.unfinished-...` beside it, and an empty one is removed.
+
+    Example:
+        >>> with RunFolder.create(None, "ioi", {"seed": 0}) as run:  # doctest: +SKIP
+        ...     with run.step("baseline"):
+        ...         baseline = task.baseline(model)
+        ...     run.save_results({"logit_difference": 3.5})
+        >>> run.path  # doctest: +SKIP
+        PosixPath('runs/20260314-101500-ioi-3fa9c2')
+    """
+
+    def __init__(self, root: Path, study: str, settings: Mapping[str, Any]) -> None:
+        now = datetime.now(UTC)
+        self.id = secrets.token_hex(3)
+        self.path = root / f"{now:%Y%m%d-%H%M%S}-{study}-{self.id}"
+        """Where the finished run is, once the block has ended."""
+        self._folder = root / f"{_UNFINISHED}{self.path.name}"
+        self._start = time.perf_counter()
+        self.timings: dict[str, float] = {}
+        self._record: dict[str, Any] = {
+            "id": self.id,
+            "study": study,
+            "settings": dict(settings),
+            "started": now.isoformat(timespec="seconds"),
+            "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+            "model": {},
+            "versions": environment.versions(),
+            "machine": environment.machine(),
+            "commit": environment.git_commit(),
+        }
+
+    @classmethod
+    def create(cls, out: Path | None, study: str, settings: Mapping[str, Any]) -> RunFolder:
+        """Begin a run.
+
+        Args:
+            out: the folder that runs are kept in; None means `runs` in the working folder.
+            study: its short name, such as "ioi".
+            settings: what was asked for, as JSON can say it.
+
+        Raises:
+            ValueError: `study` cannot be part of a folder's name.
+            NotADirectoryError: `out` is a file.
+        """
+        root = RUNS if out is None else Path(out)
+        if not study.replace("-", "").replace("_", "").isalnum():
+            raise ValueError(f"study={study!r} must consist of letters, digits, - and _.")
+        if root.exists() and not root.is_dir():
+            raise NotADirectoryError(f"{root} is a file; runs are kept in a folder.")
+        return cls(root, study, settings)
+
+    def __enter__(self) -> RunFolder:
+        self._folder.mkdir(parents=True)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if kind is None:
+            self._finish()
+        elif not any(self._folder.iterdir()):
+            self._folder.rmdir()
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """What record.json would say if the run ended now."""
+        return {
+            **self._record,
+            "timings": dict(self.timings),
+            "seconds": time.perf_counter() - self._start,
+        }
+
+    def describe_model(self, name: str, digest: str, **more: Any) -> None:
+        """Note the model: its name, the digest of its weights, and what else identifies it."""
+        self._record["model"] = {"name": name, "digest": digest, **more}
+
+    @contextmanager
+    def step(self, name: str) -> Iterator[None]:
+        """Time a step; a name used twice adds up."""
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.timings[name] = self.timings.get(name, 0.0) + time.perf_counter() - start
+
+    def file(self, name: str) -> Path:
+        """Where to write a further file of the run, such as "effects/heads.safetensors".
+
+        Its folder is made. The path is good until the run is finished.
+
+        Raises:
+            ValueError: `name` leads out of the run's folder.
+        """
+        path = self._folder / name
+        if not path.resolve().is_relative_to(self._folder.resolve()):
+            raise ValueError(f"{name!r} leads out of the folder of the run.")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path
+
+    def save_results(self, results: Mapping[str, Any]) -> None:
+        """Write results.json: numbers, text, lists, arrays and dataclasses.
+
+        JSON has no infinity and no NaN: an end of an interval that is not bounded becomes null.
+        """
+        files.write_json(self._folder / RESULTS, _finite(dict(results)))
+
+    def save_arrays(self, arrays: Mapping[str, NDArray[Any]]) -> None:
+        """Write results.safetensors: named arrays."""
+        import numpy as np
+        from safetensors.numpy import save_file
+
+        # safetensors writes a buffer as it lies in memory, whatever the strides say.
+        whole = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+        with files.atomic_path(self._folder / ARRAYS) as temporary:
+            save_file(whole, temporary)
+
+    def save_report(self, html: str) -> None:
+        """Write report.html."""
+        files.write_text(self._folder / REPORT, html)
+
+    def _finish(self) -> None:
+        files.write_json(
+            self._folder / RECORD,
+            {**self.record, "ended": datetime.now(UTC).isoformat(timespec="seconds")},
+        )
+        os.rename(self._folder, self.path)
+
+
+def _finite(value: Any) -> Any:
+    """The value with None for every number that is not finite."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {key: _finite(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(one) for one in value]
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return _finite(dataclasses.asdict(value))
+    return _finite(value.tolist()) if hasattr(value, "tolist") else value

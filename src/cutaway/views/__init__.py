@@ -1,0 +1,26 @@
+"""Results as HTML: views that stand alone in a notebook, and pages made of them.
+
+Views know results, never models.
+"""
+
+from .attention import AttentionExample as AttentionExample
+from .attention import AttentionView as AttentionView
+from .bars import Bar as Bar
+from .bars import BarsView as BarsView
+from .heatmap import HeatmapView as HeatmapView
+from .ioi_report import ioi_report as ioi_report
+from .key_numbers import KeyNumber as KeyNumber
+from .key_numbers import KeyNumbers as KeyNumbers
+from .layout import Beside as Beside
+from .layout import Disclosure as Disclosure
+from .layout import Items as Items
+from .layout import Note as Note
+from .layout import Prose as Prose
+from .layout import Section as Section
+from .page import Page as Page
+from .table import Column as Column
+from .table import Share as Share
+from .table import TableView as TableView
+from .tokens import TokenLine as TokenLine
+from .tokens import TokensView as TokensView
+from .view import View as View
