@@ -20,34 +20,9 @@ from torch import Tensor
 
 from ..files import atomic_path
 from ..model.transformer import HookedTransformer
+from .settings import TrainSettings
 
 Batches = Callable[[int], Int[Tensor, "batch pos"]]
-
-
-@dataclass(frozen=True)
-class TrainSettings:
-    """How to train. The defaults suit models of about a million parameters."""
-
-    n_steps: int = 6000
-    """Optimiser steps."""
-    batch_size: int = 64
-    """Sequences per step."""
-    learning_rate: float = 2e-3
-    """Peak learning rate, reached after the warm-up; falls along a cosine to a tenth of it."""
-    warmup_steps: int = 200
-    """Steps of linear warm-up."""
-    weight_decay: float = 0.1
-    """Decay of matrices; biases and norm weights are not decayed."""
-    beta1: float = 0.9
-    """AdamW's first moment."""
-    beta2: float = 0.98
-    """AdamW's second moment."""
-    gradient_clip: float = 1.0
-    """Largest norm of the whole gradient."""
-    checkpoint_every: int = 500
-    """Steps between checkpoints."""
-    seed: int = 0
-    """Of the fresh weights and of the data."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +48,8 @@ def learning_rate_at(step: int, settings: TrainSettings) -> float:
 def make_optimizer(model: HookedTransformer, settings: TrainSettings) -> torch.optim.AdamW:
     """AdamW in the usual two groups: matrices decay, vectors (biases, norm weights) do not."""
     vectors = ("b_", "b", "w")
-    decayed, plain = [], []
+    decayed: list[Tensor] = []
+    plain: list[Tensor] = []
     for name, parameter in model.named_parameters():
         tail = name.rsplit(".", 1)[-1]
         (plain if tail.startswith(vectors) else decayed).append(parameter)

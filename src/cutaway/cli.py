@@ -1,0 +1,210 @@
+"""The command line: a table of commands, each a settings dataclass and what to do with it.
+
+Nothing heavy is imported before a command is chosen, so that `cutaway --help` answers at once.
+"""
+
+from __future__ import annotations
+
+import difflib
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .version import __version__
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from .experiments.ioi.settings import IOISettings
+    from .training.settings import IOIMiniSettings
+
+
+@dataclass(frozen=True)
+class RunsSettings:
+    """List past runs, the newest first."""
+
+    root: Path = Path("runs")
+    """The folder that holds them."""
+
+
+@dataclass(frozen=True)
+class ShowSettings:
+    """Open a run's report in the browser, and print what it found."""
+
+    run: str
+    """Its folder, or the beginning of its id; "latest" is the newest."""
+    root: Path = Path("runs")
+    """The folder that holds the runs."""
+    browser: bool = True
+    """Open the report; with --no-browser only its path is printed."""
+
+
+@dataclass(frozen=True)
+class Command:
+    """One command: its words, one line about it, its settings class, and its function here."""
+
+    words: str
+    summary: str
+    settings: str
+    """module:class, imported when the command is chosen."""
+    function: str
+    """Name of a function in this file: (settings, console) -> None."""
+
+
+COMMANDS = (
+    Command(
+        "run ioi",
+        "indirect object identification: heads, found and checked",
+        "cutaway.experiments.ioi.settings:IOISettings",
+        "run_ioi",
+    ),
+    Command(
+        "train ioi-mini",
+        "train the embedded model again, from nothing",
+        "cutaway.training.settings:IOIMiniSettings",
+        "train_ioi_mini",
+    ),
+    Command("runs", "list past runs", "cutaway.cli:RunsSettings", "list_runs"),
+    Command("show", "open a run's report", "cutaway.cli:ShowSettings", "show_run"),
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; the exit status is 0, 2 for a mistake in the input, 130 if interrupted."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if words and words[0] in ("--version", "-V"):
+        sys.stdout.write(f"cutaway {__version__}\n")
+        return 0
+    command = _find(words)
+    if command is None:
+        return _help(words)
+    return _run(command, words[len(command.words.split()) :])
+
+
+def _find(words: list[str]) -> Command | None:
+    for command in COMMANDS:
+        own = command.words.split()
+        if words[: len(own)] == own:
+            return command
+    return None
+
+
+def _help(words: list[str]) -> int:
+    """Print the commands; if the words are not a plea for help, say first what is wrong."""
+    given = [word for word in words if not word.startswith("-")]
+    shown = [c for c in COMMANDS if c.words.split()[: len(given)] == given]
+    lines = []
+    if given and not shown:
+        known = [command.words for command in COMMANDS]
+        near = difflib.get_close_matches(" ".join(given), known, n=1, cutoff=0.4)
+        hint = f" Did you mean `cutaway {near[0]}`?" if near else ""
+        lines += [f"cutaway: there is no command `{' '.join(given)}`.{hint}", ""]
+    lines += [
+        "Cutaway shows what happens inside a small language model, and proves it.",
+        "",
+        *(f"  cutaway {command.words:<16}{command.summary}" for command in shown or COMMANDS),
+        "",
+        "`cutaway COMMAND --help` lists a command's options; `cutaway --version` the version.",
+    ]
+    asked = not words or "--help" in words or "-h" in words
+    stream = sys.stdout if asked and shown else sys.stderr
+    stream.write("\n".join(lines) + "\n")
+    return 0 if asked and shown else 2
+
+
+def _run(command: Command, arguments: list[str]) -> int:
+    import tyro
+    from rich.console import Console
+
+    module, name = command.settings.split(":")
+    settings_class = getattr(import_module(module), name)
+    console = Console(highlight=False)
+    positional = (tyro.conf.PositionalRequiredArgs, tyro.conf.OmitArgPrefixes)
+    try:
+        settings = tyro.cli(
+            settings_class, prog=f"cutaway {command.words}", args=arguments, config=positional
+        )
+        function: Callable[[Any, Console], None] = globals()[command.function]
+        function(settings, console)
+    except KeyboardInterrupt:
+        sys.stderr.write("\ncutaway: interrupted.\n")
+        return 130
+    except (ValueError, OSError) as error:  # what the library raises for a mistake in the input
+        sys.stderr.write(f"cutaway: {error}\n")
+        return 2
+    return 0
+
+
+def run_ioi(settings: IOISettings, console: Console) -> None:
+    """`cutaway run ioi`."""
+    from .experiments.ioi.run import run_ioi as run
+
+    with _progress(console) as show:
+        finished = run(settings, show)
+    for line in finished.summary:
+        console.print(line)
+    console.print(f"\nreport  {finished.folder / 'report.html'}", soft_wrap=True)
+    console.print(f"open it with  cutaway show {finished.folder}", soft_wrap=True)
+
+
+def train_ioi_mini(settings: IOIMiniSettings, console: Console) -> None:
+    """`cutaway train ioi-mini`."""
+    from .training.ioi_mini import train_and_save
+
+    def report(line: str) -> None:
+        console.print(line)
+
+    train_and_save(settings, report)
+    console.print(f"saved in {settings.out}", soft_wrap=True)
+
+
+def list_runs(settings: RunsSettings, console: Console) -> None:
+    """`cutaway runs`."""
+    from rich.table import Table
+
+    from .findings import list_runs as runs
+    from .findings import run_table
+
+    found, faults = runs(settings.root)
+    heads, rows = run_table(found[::-1])
+    table = Table(*heads, box=None, pad_edge=False)
+    for row in rows:
+        table.add_row(*row)
+    console.print(table if rows else f"There are no runs in {settings.root}.")
+    for fault in faults:
+        console.print(f"broken: {fault}", soft_wrap=True)
+
+
+def show_run(settings: ShowSettings, console: Console) -> None:
+    """`cutaway show RUN`."""
+    import webbrowser
+
+    from .findings import load_run
+
+    run = load_run(settings.run, settings.root)
+    for line in run.results().get("summary", ()):
+        console.print(line)
+    console.print(f"report  {run.report}", soft_wrap=True)
+    if settings.browser:
+        webbrowser.open(run.report.resolve().as_uri())
+
+
+@contextmanager
+def _progress(console: Console) -> Iterator[Callable[[str, float], None]]:
+    """Bars of the steps of a study, one under the other."""
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("{task.description:<22}"), BarColumn(30), TimeElapsedColumn())
+    with Progress(*columns, console=console) as progress:
+        bars: dict[str, Any] = {}
+
+        def show(name: str, share: float) -> None:
+            if name not in bars:
+                bars[name] = progress.add_task(name, total=1.0)
+            progress.update(bars[name], completed=share)
+
+        yield show

@@ -1,0 +1,1 @@
+"""The study of indirect object identification; `settings` loads without torch."""

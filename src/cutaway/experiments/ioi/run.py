@@ -1,0 +1,116 @@
+"""`run_ioi`: load the model, run the study, and save the run with its report."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from ...findings import RunFolder
+from ...model.transformer import HookedTransformer
+from ...views.ioi_conclusions import findings
+from ...views.ioi_data import IOIReportData
+from ...views.ioi_report import ioi_report
+from ..steps import Show, Steps
+from .settings import IOISettings
+from .study import IOIResults, study
+
+
+@dataclass(frozen=True)
+class FinishedRun:
+    """Where a run was saved, and what it found."""
+
+    folder: Path
+    summary: tuple[str, ...]
+    """The findings in words, each with its numbers."""
+
+
+def run_ioi(settings: IOISettings, show: Show = lambda name, share: None) -> FinishedRun:
+    """Run the study and save it.
+
+    Args:
+        settings: model, prompts, seeds, where to save.
+        show: told how far each step is.
+
+    Raises:
+        ValueError: a model that cannot be found, or settings that do not fit it.
+
+    Example:
+        >>> finished = run_ioi(IOISettings(n_prompts=32))
+        >>> finished.folder / "report.html"
+    """
+    asked = {name: str(v) if isinstance(v, Path) else v for name, v in asdict(settings).items()}
+    with RunFolder.create(settings.out, "ioi", asked) as run:
+        steps = Steps(run, show)
+        with steps("load the model"):
+            model = HookedTransformer.from_pretrained(settings.model, device=settings.device)
+        digest = model.digest
+        run.describe_model(model.cfg.model_name, digest, config=model.cfg.to_dict())
+        results = study(model, settings, steps)
+        described = _described(settings, run.record, digest)
+        data = dataclasses.replace(
+            results.data, settings=described, timings={**run.timings, "all": run.record["seconds"]}
+        )
+        summary = findings(data)
+        for name, effects in results.effects.items():
+            effects.save(run.file(f"effects/{name}.safetensors"))
+        run.save_results({"summary": summary, **_numbers(results, data)})
+        run.save_arrays(_arrays(results))
+        run.save_report(ioi_report(data).html())
+    return FinishedRun(run.path, summary)
+
+
+def _described(settings: IOISettings, record: dict[str, Any], digest: str) -> dict[str, str]:
+    """What the report says of how it was made."""
+    versions, machine = record["versions"], record["machine"]
+    return {
+        "model": settings.model,
+        "prompts": str(settings.n_prompts),
+        "corruption": settings.corruption,
+        "seed": str(settings.seed),
+        "model digest": digest[:16],
+        "device": settings.device,
+        "versions": ", ".join(f"{name} {version}" for name, version in versions.items()),
+        "machine": ", ".join(f"{name} {value}" for name, value in machine.items()),
+        "commit": str(record["commit"] or "installed package"),
+        "command": record["command"],
+        "started": record["started"],
+    }
+
+
+def _numbers(results: IOIResults, data: IOIReportData) -> dict[str, Any]:
+    """What results.json holds."""
+    return {
+        "baseline": {
+            "logit_difference": data.behaviour.logit_difference,
+            "corrupted": data.behaviour.corrupted,
+            "accuracy": data.behaviour.accuracy,
+        },
+        "role_swaps": data.role_swaps,
+        "top_heads": data.top_heads,
+        "ablated_heads": data.ablated_heads,
+        "ablations": {
+            one.kind: {
+                "change": one.effect,
+                "random_mean": float(one.random_effects.mean()),
+                "random_sets_at_least_as_large": int(
+                    (abs(one.random_effects) >= abs(one.effect.estimate)).sum()
+                ),
+                "random_sets": len(one.random_effects),
+            }
+            for one in data.ablations
+        },
+        "effects": {name: effects.to_frame() for name, effects in results.effects.items()},
+        "predictions": data.predictions,
+        "published": data.published,
+    }
+
+
+def _arrays(results: IOIResults) -> dict[str, Any]:
+    """What results.safetensors holds: every prompt's value."""
+    heads = results.effects["heads"]
+    arrays = {"clean": heads.clean, "corrupted": heads.corrupted}
+    arrays |= {f"patched {name}": effects.patched for name, effects in results.effects.items()}
+    arrays |= {f"ablated {name}": one.ablated for name, one in results.ablations.items()}
+    return arrays
