@@ -58,7 +58,7 @@ class Command:
 COMMANDS = (
     Command(
         "run ioi",
-        "indirect object identification: heads, found and checked",
+        "indirect object identification: which heads do it",
         "cutaway.experiments.ioi.settings:IOISettings",
         "run_ioi",
     ),
@@ -108,7 +108,7 @@ def _help(words: list[str]) -> int:
         "",
         *(f"  cutaway {command.words:<16}{command.summary}" for command in shown or COMMANDS),
         "",
-        "`cutaway COMMAND --help` lists a command's options; `cutaway --version` the version.",
+        "`cutaway COMMAND --help` lists the options of a command.",
     ]
     asked = not words or "--help" in words or "-h" in words
     stream = sys.stdout if asked and shown else sys.stderr

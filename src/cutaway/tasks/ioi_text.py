@@ -119,6 +119,14 @@ Soon {first} met {second} outside the {place}, and there {subject} handed the {o
 On Sunday {first} and {second} talked about the {place}. The next day {subject} sent a {object} to
 While the {place} was open, {first} helped {second} with the work, so {subject} later
     brought a {object} to
+After the party at the {place}, {first} walked home with {second}.
+    On the way {subject} gave a {object} to
+The {place} was already dark when {first} called {second},
+    and {subject} quickly handed the {object} to
+Last summer {first} and {second} played in the {place} every day.
+    At the end {subject} lent a {object} to
+Because the {place} was too cold, {first} and {second} went out together,
+    and {subject} passed a {object} to
 """
 
 

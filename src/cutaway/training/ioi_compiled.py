@@ -65,13 +65,20 @@ def _compile(sentence: str, ids: dict[str, int]) -> list[int]:
     return [-1 - COLUMN[p[2:-1]] if p.startswith(" {") else ids[p] for p in pieces]
 
 
-def _variants(template: ioi_text.Template) -> tuple[str, str, str]:
-    """The template as it is, with any verb of giving, and with an adjective too, so that neither
-    the words nor the distances between the names are a template's own.
+def _variants(template: ioi_text.Template) -> tuple[str, ...]:
+    """The template as it is, with any verb of giving, with an adjective before the object and with
+    an adverb before the verb, so that neither the words nor the distances between the names are a
+    template's own.
     """
     verbs = "|".join(ioi_sentences.LISTS["transfer"])
     any_verb = re.sub(rf"\b({verbs})\b", "{transfer}", template.text)
-    return template.text, any_verb, re.sub(r"{object} to$", "{quality} {object} to", any_verb)
+    adverb = re.sub(r"{subject} (\w+ )?{transfer}", "{subject} {adverb} {transfer}", any_verb)
+    variants = (template.text, any_verb, adverb, _with_quality(any_verb), _with_quality(adverb))
+    return tuple(dict.fromkeys(variants))
+
+
+def _with_quality(sentence: str) -> str:
+    return re.sub(r"{object} to$", "{quality} {object} to", sentence)
 
 
 def _ioi_sentences(first: str, second: str, giver: str, answer: str) -> list[str]:

@@ -37,6 +37,7 @@ LISTS: dict[str, tuple[str, ...]] = {
     "weather": words("sunny rainy cold warm windy dark cloudy hot"),
     "food": words("bread milk soup rice cheese fruit tea water"),
     "time": words("morning evening afternoon"),
+    "adverb": words("often slowly quickly once later soon always now then"),
     "transfer": words("gave handed passed offered sent brought threw showed lent sold"),
 }
 

@@ -24,7 +24,7 @@ class IOISettings:
     n_random: int = 100
     """How many random sets of as many heads they are compared with."""
     device: str = "cpu"
-    """Where the model runs: cpu, or cuda."""
+    """Where the model runs: cpu, cuda, or mps."""
     max_memory_gib: float | None = None
     """Memory that sweeps may use; None means a quarter of what is free."""
     out: Path = Path("runs")
@@ -35,6 +35,8 @@ class IOISettings:
         for name, minimum in least.items():
             if getattr(self, name) < minimum:
                 raise ValueError(f"{name}={getattr(self, name)} is too few: at least {minimum}.")
+        if self.device.split(":")[0] not in ("cpu", "cuda", "mps"):
+            raise ValueError(f"device={self.device!r} is none of cpu, cuda and mps.")
 
     @property
     def max_memory(self) -> int | None:
