@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
@@ -16,11 +16,13 @@ from ..evidence import Interval, bootstrap_mean
 from ..model.cache import get_act_name
 from ..model.transformer import HookedTransformer
 from ..tasks.task import Task
-from .sweep import check_no_hooks
+from .cone import take_positions
+from .sweep import Progress, check_no_hooks, read_metric
 
 Head = tuple[int, int]
 AblationMethod = Literal["zero", "mean", "resample"]
 _METHODS = ("zero", "mean", "resample")
+_PROMPTS_AT_ONCE = 64
 
 
 @dataclass(frozen=True)
@@ -95,27 +97,22 @@ def ablate_many(
     *,
     reference: Task | None = None,
     seed: int = 0,
+    progress: Progress | None = None,
 ) -> list[Ablation]:
-    """`ablate` for several sets of heads, one after the other."""
+    """`ablate` for several sets of heads, one after the other; the reference is run only once."""
     check_no_hooks(model)
     if method not in _METHODS:
         raise ValueError(f"method={method!r} is not one of {', '.join(_METHODS)}.")
     sets = [parse_heads(model, heads) for heads in head_sets]
     layers = sorted({layer for heads in sets for layer, _ in heads})
     values = _replacements(model, task, reference or task, layers, method, seed)
-    clean = _metric(model, task, [])
+    clean = _metric(model, task, values, ())
     results = []
-    for heads in sets:
-        hooks = [
-            (
-                get_act_name("z", layer),
-                _Replace(values[layer], [h for at, h in heads if at == layer]),
-            )
-            for layer in sorted({layer for layer, _ in heads})
-        ]
-        results.append(
-            Ablation(heads, method, clean, _metric(model, task, hooks), task.metric.name)
-        )
+    for i, heads in enumerate(sets):
+        ablated = _metric(model, task, values, heads)
+        results.append(Ablation(heads, method, clean, ablated, task.metric.name))
+        if progress is not None:
+            progress((i + 1) / len(sets))
     return results
 
 
@@ -169,14 +166,31 @@ class _Replace:
 
     def __call__(self, value: Tensor, *, hook: object) -> Tensor:
         value = value.clone()
-        value[:, :, self.heads] = self.values[:, : value.shape[1], self.heads]
+        value[:, :, self.heads] = self.values[:, :, self.heads]
         return value
 
 
-def _metric(model: HookedTransformer, task: Task, hooks: list[Any]) -> NDArray[np.float64]:
-    logits = model.run_with_hooks(task.clean, fwd_hooks=hooks)
-    values: Tensor = task.metric(task.metric.read(logits))
-    return values.double().cpu().numpy()
+def _metric(
+    model: HookedTransformer, task: Task, values: dict[int, Tensor], heads: Sequence[Head]
+) -> NDArray[np.float64]:
+    """The metric of the clean prompts with z of these heads replaced, some prompts at a time."""
+    measured = []
+    for prompts in torch.arange(len(task)).split(_PROMPTS_AT_ONCE):
+        hooks = [
+            (
+                get_act_name("z", layer),
+                _Replace(values[layer][prompts], [head for at, head in heads if at == layer]),
+            )
+            for layer in sorted({layer for layer, _ in heads})
+        ]
+        resid = model.run_with_hooks(
+            task.clean[prompts], fwd_hooks=hooks, stop_at_layer=model.cfg.n_layers
+        )
+        metric = task.metric.subset(prompts)
+        final = take_positions(resid, metric.positions.to(resid.device))
+        measured.append(read_metric(model, metric, final).double().cpu())
+    values_of_all: NDArray[np.float64] = torch.cat(measured).numpy()
+    return values_of_all
 
 
 def _replacements(
@@ -198,14 +212,17 @@ def _replacements(
         }
     weights = _weights(task, reference, method, seed).to(model.device, model.dtype)
     n_pos = min(task.clean.shape[1], reference.clean.shape[1])
-    _, values = model.record(
-        reference.corrupted, names_filter=list(names.values()), stop_at_layer=layers[-1] + 1
-    )
-    out = {}
-    for layer, name in names.items():
-        z = torch.einsum("pr,rthe->pthe", weights, values[name][:, :n_pos])
-        padding = z.new_zeros(len(task), task.clean.shape[1] - n_pos, *z.shape[2:])
-        out[layer] = torch.cat([z, padding], dim=1)
+    shape = (*task.clean.shape, model.cfg.n_heads, model.cfg.d_head)
+    out = {layer: weights.new_zeros(shape) for layer in layers}
+    for prompts in torch.arange(len(reference)).split(_PROMPTS_AT_ONCE):
+        _, values = model.record(
+            reference.corrupted[prompts],
+            names_filter=list(names.values()),
+            stop_at_layer=layers[-1] + 1,
+        )
+        for layer, name in names.items():
+            z = values[name][:, :n_pos]
+            out[layer][:, :n_pos] += torch.einsum("pr,rthe->pthe", weights[:, prompts], z)
     return out
 
 

@@ -82,7 +82,7 @@ class RecordedRun:
 
     def final(self) -> Float[Tensor, "prompt read d_model"]:
         """The residual stream before the final norm, where the metric reads."""
-        return _take(self.values[_last_hook(self.model.cfg)], self.read)
+        return take_positions(self.values[_last_hook(self.model.cfg)], self.read)
 
 
 class BaseRun(RecordedRun):
@@ -130,7 +130,7 @@ def _key_value_hooks(cfg: ModelConfig, layer: int) -> tuple[str, str]:
     return f"blocks.{layer}.attn.{k}", f"blocks.{layer}.attn.hook_v"
 
 
-def _take(x: Float[Tensor, "row pos d"], index: Int[Tensor, "row read"]) -> Tensor:
+def take_positions(x: Float[Tensor, "row pos d"], index: Int[Tensor, "row read"]) -> Tensor:
     """The positions `index` of each row: [row, read, d]."""
     return x.gather(1, index[..., None].expand(-1, -1, x.shape[-1]))
 
@@ -169,13 +169,13 @@ class Cone:
         resid = self.base.stream(entry)[self.prompts, self.start : self.end] + change
         if entry.stage == "mid":
             if layer == n_layers - 1:
-                resid = _take(resid, self.read_in_window)
+                resid = take_positions(resid, self.read_in_window)
             resid = resid + blocks[layer].mlp_out(resid)
             layer += 1
         for at in range(layer, n_layers):
             resid = self.block(at, resid)
         if layer == n_layers and entry.stage == "pre":
-            resid = _take(resid, self.read_in_window)
+            resid = take_positions(resid, self.read_in_window)
         if bool(self.reads_base.any()):
             resid = torch.where(self.reads_base[..., None], self.base.final()[self.prompts], resid)
         return resid
@@ -192,7 +192,10 @@ class Cone:
             v = torch.cat([base_v[self.prompts, : self.start], v], dim=1)
         context = self.window
         if layer == cfg.n_layers - 1:
-            x, resid = _take(x, self.read_in_window), _take(resid, self.read_in_window)
+            x, resid = (
+                take_positions(x, self.read_in_window),
+                take_positions(resid, self.read_in_window),
+            )
             context = self.reading
         z = attn.mix(attn.queries(x, context), k, v, context.mask)
         mixed: Tensor = resid + attn.output(z)

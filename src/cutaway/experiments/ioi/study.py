@@ -157,9 +157,15 @@ def _ablations(
     found: dict[str, ablation.Ablation] = {}
     controls: dict[str, page.Floats] = {}
     for i, method in enumerate(METHODS):
-        with steps(f"ablate {method}"):
+        with steps(f"ablate {method}") as progress:
             first, *random = ablation.ablate_many(
-                model, task, [heads, *sets], method, reference=reference, seed=settings.seed + i
+                model,
+                task,
+                [heads, *sets],
+                method,
+                reference=reference,
+                seed=settings.seed + i,
+                progress=progress,
             )
         found[method] = first
         controls[method] = np.array([(r.ablated - r.clean).mean() for r in random])
