@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import torch
 from hypothesis import strategies as st
 
@@ -44,9 +46,13 @@ def configs(draw: st.DrawFn, min_layers: int = 1, max_layers: int = 3) -> ModelC
     )
 
 
+PADDING = SimpleNamespace(pad_token_id=0, bos_token_id=None)
+"""Stands for a tokenizer where only padding matters: token 0, which `tasks` never draws."""
+
+
 def random_model(cfg: ModelConfig, seed: int = 0) -> HookedTransformer:
     """Fresh weights, with biases and norm weights that are not the trivial ones."""
-    model = HookedTransformer(cfg, seed=seed)
+    model = HookedTransformer(cfg, tokenizer=PADDING, seed=seed)  # type: ignore[arg-type]
     generator = torch.Generator().manual_seed(seed + 1)
     for name, parameter in model.named_parameters():
         if not name.rsplit(".", 1)[-1].startswith("W_"):
@@ -57,7 +63,8 @@ def random_model(cfg: ModelConfig, seed: int = 0) -> HookedTransformer:
 
 @st.composite
 def tasks(draw: st.DrawFn, cfg: ModelConfig) -> Task:
-    """Prompt pairs of several lengths, different from anywhere on, read anywhere."""
+    """Prompt pairs of several lengths, padded on either side, different from anywhere on, read
+    anywhere."""
     n_prompts, n_pos = draw(st.integers(1, 5)), draw(st.integers(2, 9))
     generator = torch.Generator().manual_seed(draw(st.integers(0, 10_000)))
 
@@ -79,13 +86,20 @@ def tasks(draw: st.DrawFn, cfg: ModelConfig) -> Task:
     named = {
         name: (torch.rand(n_prompts, generator=generator) * lengths).long() for name in ("A", "B")
     }
+    named["END"] = lengths - 1
+    if draw(st.booleans()):  # padding on the left: everything moves to the right
+        moved = n_pos - lengths
+        clean = torch.stack([t.roll(int(n)) for t, n in zip(clean, moved, strict=True)])
+        corrupted = torch.stack([t.roll(int(n)) for t, n in zip(corrupted, moved, strict=True)])
+        read = read + moved[:, None]
+        named = {name: index + moved for name, index in named.items()}
     text = ("",) * n_prompts
     return Task(
         name="random",
         clean=clean,
         corrupted=corrupted,
         lengths=lengths,
-        positions={**named, "END": lengths - 1},
+        positions=named,
         correct=correct,
         wrong=wrong,
         metric=kind(read, correct[:, None], wrong[:, None]),

@@ -188,7 +188,7 @@ def _metric(
         )
         metric = task.metric.subset(prompts)
         final = take_positions(resid, metric.positions.to(resid.device))
-        measured.append(read_metric(model, metric, final).double().cpu())
+        measured.append(read_metric(model, metric, final).cpu().double())
     values_of_all: NDArray[np.float64] = torch.cat(measured).numpy()
     return values_of_all
 

@@ -105,18 +105,18 @@ class Effects:
             self.per_prompt, self.clean - self.corrupted, level=level, seed=seed
         )
 
-    def ranked(self, level: float = 0.95) -> list[Effect]:
+    def ranked(self, level: float = 0.95, seed: int = 0) -> list[Effect]:
         """Every intervention, the largest effect (of either sign) first."""
-        effect, low, high = self.interval(level)
+        effect, low, high = self.interval(level, seed)
         order = np.argsort(-np.abs(effect), axis=None, kind="stable")
         return [
             Effect(self._labels(index), float(effect[index]), float(low[index]), float(high[index]))
             for index in zip(*np.unravel_index(order, effect.shape), strict=True)
         ]
 
-    def top(self, k: int = 10, level: float = 0.95) -> list[Effect]:
+    def top(self, k: int = 10, level: float = 0.95, seed: int = 0) -> list[Effect]:
         """The k interventions with the largest effects, of either sign."""
-        return self.ranked(level)[:k]
+        return self.ranked(level, seed)[:k]
 
     def _labels(self, index: tuple[Any, ...]) -> dict[str, str]:
         return {axis.name: axis.labels[i] for axis, i in zip(self.axes, index, strict=True)}

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float
@@ -25,6 +26,8 @@ class Site(ABC):
 
     name: str
     """Short hook name, as in `cache[name, layer]`."""
+    unit_axis: ClassVar[str | None] = None
+    """What the parts that are replaced one by one are called; None where it is the whole."""
 
     def exists_in(self, cfg: ModelConfig) -> bool:
         """Whether models of this shape compute the value."""
@@ -77,6 +80,8 @@ class StreamSite(Site):
 @dataclass(frozen=True)
 class HeadOutputSite(Site):
     """`z`: what each head moved, before W_O. One unit for each head."""
+
+    unit_axis = "head"
 
     def units(self, cfg: ModelConfig) -> int:
         return cfg.n_heads

@@ -70,12 +70,15 @@ def sweep(
     if mode not in ("denoising", "noising"):
         raise ValueError(f"mode={mode!r} is neither 'denoising' nor 'noising'.")
     layers = _check_layers(model, layers)
-    targets = choose_targets(task, positions or ("all" if chosen.units(model.cfg) > 1 else None))
+    if positions is None and chosen.unit_axis is not None:
+        positions = "all"
+    targets = choose_targets(task, positions)
     run = _Sweep(model, task, chosen, mode, layers, targets, max_memory, progress)
     patched, clean, corrupted = (values.numpy() for values in run.run())
     axes = [Axis("layer", tuple(str(layer) for layer in layers))]
-    if chosen.units(model.cfg) > 1:
-        axes.append(Axis("head", tuple(str(head) for head in range(model.cfg.n_heads))))
+    if chosen.unit_axis is not None:
+        units = range(chosen.units(model.cfg))
+        axes.append(Axis(chosen.unit_axis, tuple(str(unit) for unit in units)))
     if targets.labels is not None:
         axes.append(Axis("position", targets.labels))
     shape = (*(len(axis.labels) for axis in axes), len(task))
@@ -135,19 +138,20 @@ def choose_targets(task: Task, positions: Positions) -> Targets:
     """
     if positions is None:
         positions = "named" if task.positions else "each"
-    if positions == "all":
-        return Targets("all", None, None)
     n_prompts, n_pos = task.clean.shape
-    if positions == "named":
-        if not task.positions:
-            raise ValueError(f"the task {task.name} has no named positions: use 'each' or 'all'.")
-        positions = list(task.positions)
+    chosen: Sequence[str | int]
+    if not isinstance(positions, str):
+        chosen = list(positions)
+    elif positions == "all":
+        return Targets("all", None, None)
     elif positions == "each":
-        positions = range(n_pos)
-    elif isinstance(positions, str):
-        positions = [positions]
+        chosen = range(n_pos)
+    elif positions == "named" and not task.positions:
+        raise ValueError(f"the task {task.name} has no named positions: use 'each' or 'all'.")
+    else:
+        chosen = list(task.positions) if positions == "named" else [positions]
     index = []
-    for position in positions:
+    for position in chosen:
         if isinstance(position, str):
             if position not in task.positions:
                 known = ", ".join(task.positions) or "none"
@@ -159,10 +163,10 @@ def choose_targets(task: Task, positions: Positions) -> Targets:
         elif not 0 <= position < n_pos:
             raise ValueError(f"position {position} is outside the prompts' {n_pos} tokens.")
         else:
-            index.append(torch.full((n_prompts,), position))
+            index.append(torch.full((n_prompts,), int(position)))
     if not index:
         raise ValueError("the list of positions is empty.")
-    return Targets("listed", tuple(str(p) for p in positions), torch.stack(index))
+    return Targets("listed", tuple(str(p) for p in chosen), torch.stack(index))
 
 
 def read_metric(

@@ -9,15 +9,8 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from .ioi_data import (
-    LEAST_EFFECT,
-    Ablation,
-    Behaviour,
-    EffectMap,
-    IOIReportData,
-    RoleSwap,
-    TopHead,
-)
+from ..evidence import LEAST_EFFECT, Interval
+from .ioi_data import Ablation, Behaviour, EffectMap, IOIReportData, RoleSwap, TopHead
 from .numbers import bracket, interval_text, number
 
 # A share of the metric or of a head's attention above this is called most of it.
@@ -81,8 +74,9 @@ def role_swaps(swaps: Sequence[RoleSwap]) -> str:
     if positive == len(swaps):
         least = min(swap.logit_difference for swap in swaps)
         return (
-            f"All {len(swaps)} role swaps of one prompt are positive (the least {number(least)}): "
-            "the answer follows the role of a name, not the name."
+            f"All {len(swaps)} role swaps are positive (the least {number(least)}): on these "
+            f"{len(swaps)} prompts, all of one template, the answer follows the role of a name, "
+            "not the name."
         )
     return (
         f"Only {positive} of the {len(swaps)} role swaps are positive: here the answer depends on "
@@ -144,7 +138,7 @@ def attention(top: Sequence[TopHead]) -> str:
 
 def ablation(measured: Ablation, data: IOIReportData) -> str:
     """Whether the ablated heads carry the behaviour: against its size, and against random sets."""
-    intact = data.behaviour.logit_difference.estimate
+    intact = _intact(data).estimate
     effect, count = measured.effect, len(data.ablated_heads)
     how = {"zero": "Zero", "mean": "Mean", "resample": "Resample"}.get(measured.kind, measured.kind)
     plural = "head" if count == 1 else "heads"
@@ -169,7 +163,7 @@ def ablations(data: IOIReportData) -> tuple[str, ...]:
     """All ways of ablating in one sentence, and whether any random set does as much."""
     if not data.ablations:
         return ()
-    intact = number(data.behaviour.logit_difference.estimate)
+    intact = number(_intact(data).estimate)
     changes = [f"{number(one.effect.estimate)} ({one.kind})" for one in data.ablations]
     n_sets = sum(len(one.random_effects) for one in data.ablations)
     as_large = sum(_as_large(one) for one in data.ablations)
@@ -180,6 +174,10 @@ def ablations(data: IOIReportData) -> tuple[str, ...]:
         f"Taking out the {len(data.ablated_heads)} top heads changes the logit difference of "
         f"{intact} by {listed(changes)}{closing}.",
     )
+
+
+def _intact(data: IOIReportData) -> Interval:
+    return data.behaviour.logit_difference if data.intact is None else data.intact
 
 
 def rule() -> str:

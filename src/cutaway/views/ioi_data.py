@@ -12,14 +12,13 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from .. import evidence
 from ..evidence import Interval
+from ..findings import Comparison as Comparison
+from ..findings import Prediction as Prediction
 from .attention import AttentionExample
 
 Floats = NDArray[np.floating]
-
-# An effect matters if its interval excludes 0 and it is larger than this, in units of the whole
-# difference between clean and corrupted. The interval alone would let through 1 head in 20.
-LEAST_EFFECT = 0.02
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,9 +51,8 @@ class EffectMap:
                 )
 
     def matters(self) -> NDArray[np.bool_]:
-        """[row, column]: the interval excludes 0, and the effect is larger than LEAST_EFFECT."""
-        clear = (self.low > 0) | (self.high < 0)
-        return np.asarray(clear & (np.abs(self.values) > LEAST_EFFECT))
+        """[row, column], by the rule of `evidence.matters`."""
+        return evidence.matters(self.values, self.low, self.high)
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,34 +133,6 @@ class Ablation:
     """[set], the same change for each random set of as many heads."""
 
 
-@dataclass(frozen=True)
-class Comparison:
-    """A published figure beside the one measured here."""
-
-    quantity: str
-    """What is compared."""
-    published: str | float
-    """As published."""
-    measured: str | float | Interval
-    """As measured here."""
-    source: str = ""
-    """Where it was published."""
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """What was expected before the run, and what came."""
-
-    question: str
-    """What was asked."""
-    expected: str
-    """Written down before the run."""
-    observed: str
-    """Measured."""
-    held: bool | None = None
-    """Whether they agree; None where it was not graded."""
-
-
 @dataclass(frozen=True, eq=False)
 class IOIReportData:
     """Everything on the page of the study `ioi`."""
@@ -188,7 +158,10 @@ class IOIReportData:
     ablations: tuple[Ablation, ...]
     """One for each kind."""
     ablated_heads: tuple[str, ...]
-    """The heads that were taken out."""
+    """The heads that were taken out: those that restore the answer most."""
+    intact: Interval | None = None
+    """The mean logit difference of the whole model on the prompts of the ablations, which are
+    others than those that chose the heads; None where they are the same."""
     token_map: EffectMap | None = None
     """[layer, token] of resid_pre over the prompts of one template; columns are one prompt's."""
     head_positions: EffectMap | None = None

@@ -26,11 +26,12 @@ class HeadReadings:
     """Means over the clean prompts of one head."""
 
     looks_at: dict[str, float]
-    """Attention from END to BOS, to each named position, and to the token after S2."""
+    """Attention from END to the first token, each named position, and the token after S2."""
     looks_back: dict[str, float]
     """Attention from S2 to S1 and S1+1, and from S1+1 to S1."""
     direct: float
-    """What it adds to the logit difference directly, as a share of the whole difference."""
+    """What it adds to the logit difference directly, as a share of what the stream adds in all
+    (the difference without the two tokens' b_U)."""
 
     @property
     def role(self) -> str:
@@ -77,18 +78,21 @@ def read_heads(
         result = cache["z", layer][:, :, head] @ model.blocks[layer].attn.W_O[head]
         direct = (_through_norm(result, cache, end) * direction).sum(-1).mean()
         readings[layer, head] = HeadReadings(
-            _looks_at(pattern, task, rows), _looks_back(pattern, task, rows), float(direct) / scale
+            _looks_at(pattern, task, rows, model.cfg.default_prepend_bos),
+            _looks_back(pattern, task, rows),
+            float(direct) / scale,
         )
     return readings
 
 
 def _looks_at(
-    pattern: Float[Tensor, "prompt query key"], task: Task, rows: Tensor
+    pattern: Float[Tensor, "prompt query key"], task: Task, rows: Tensor, bos: bool
 ) -> dict[str, float]:
     from_end = pattern[rows, task.positions["END"]]  # [prompt, key]
+    first = "BOS" if bos else "first token"
     places = {name: at for name, at in task.positions.items() if name != "END"}
     places |= {"S2+1": task.positions["S2"] + 1, "END": task.positions["END"]}
-    looks = {"BOS": from_end[:, 0]}
+    looks = {first: from_end[:, 0]}
     looks |= {name: from_end[rows, at] for name, at in places.items()}
     return {name: float(share.mean()) for name, share in looks.items()}
 

@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from ...findings import Comparison
 from ...model.transformer import HookedTransformer
 from ...patching.ablation import ablate
 from ...patching.effects import Effects
 from ...tasks.task import Baseline, Task
-from ...views.ioi_data import Comparison
 
 PAPER = "Wang et al. 2022"
 DEMO = "TransformerLens, Exploratory Analysis Demo"

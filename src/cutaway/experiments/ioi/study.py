@@ -45,19 +45,23 @@ class IOIResults:
 @torch.no_grad()
 def study(model: HookedTransformer, settings: IOISettings, steps: Steps) -> IOIResults:
     """Run every step on a loaded model."""
+    _check_heads(model, settings)
     with steps("baseline"):
         task = ioi(model, settings.n_prompts, settings.corruption, settings.seed)
         baseline = task.baseline(model, seed=settings.seed)
         swaps = _role_swaps(model)
     effects = _sweeps(model, task, settings, steps)
-    top = effects["heads"].top(N_LISTED)
+    ranked = effects["heads"].ranked(seed=settings.seed)
+    top = ranked[: max(N_LISTED, settings.n_heads)]
     listed = [_head(effect.labels) for effect in top]
+    # Heads that write against the answer would, taken out, hide what the others do.
+    restoring = [_head(effect.labels) for effect in ranked if effect.effect > 0]
+    chosen = restoring[: settings.n_heads]
     with steps("head readings"):
-        readings = read_heads(model, task, listed)
-    chosen = listed[: settings.n_heads]
-    ablations, controls = _ablations(model, task, chosen, settings, steps)
+        readings = read_heads(model, task, list(dict.fromkeys([*listed, *chosen[:1]])))
+    ablations, controls = _ablations(model, chosen, settings, steps)
     beside: tuple[page.Comparison, ...] = ()
-    if published.applies_to(model):
+    if published.applies_to(model) and settings.corruption == "s2-flip":
         with steps("published figures"):
             beside = published.comparisons(model, task, baseline, effects["heads"])
     classes: dict[str, str] = published.classes() if beside else {}
@@ -66,8 +70,8 @@ def study(model: HookedTransformer, settings: IOISettings, steps: Steps) -> IOIR
         behaviour=_behaviour(task, baseline, settings),
         example=_example(model, task),
         role_swaps=swaps,
-        maps={site: _map(effects[site]) for site in SITES if site in effects},
-        heads=_map(effects["heads"]),
+        maps={site: _map(effects[site], settings.seed) for site in SITES if site in effects},
+        heads=_map(effects["heads"], settings.seed),
         top_heads=tuple(
             page.TopHead(
                 effect.name,
@@ -85,12 +89,15 @@ def study(model: HookedTransformer, settings: IOISettings, steps: Steps) -> IOIR
             for method in METHODS
         ),
         ablated_heads=tuple(f"{layer}.{head}" for layer, head in chosen),
+        intact=evidence.bootstrap_mean(ablations["zero"].clean, seed=settings.seed),
         token_map=_map(
-            effects["tokens"], _text_tokens(model, _one_template(model, settings), 0, clean=True)
+            effects["tokens"],
+            settings.seed,
+            _text_tokens(model, _one_template(model, settings), 0, clean=True),
         ),
-        head_positions=_head_positions(effects["head_positions"], listed),
+        head_positions=_head_positions(effects["head_positions"], listed, settings.seed),
         published=beside,
-        predictions=_predictions(baseline, effects, readings, listed, ablations["mean"])
+        predictions=_predictions(effects, readings[chosen[0]], ablations["mean"])
         if settings.corruption == "s2-flip"
         else (),
     )
@@ -122,7 +129,8 @@ def _sweeps(
     effects = {site: run(site, task, site) for site in sites}
     effects["tokens"] = run("tokens", _one_template(model, settings), "resid_pre", "each")
     effects["heads"] = run("heads", task, "z")
-    layers = sorted({int(e.labels["layer"]) for e in effects["heads"].top(N_LISTED)})
+    top = effects["heads"].top(max(N_LISTED, settings.n_heads))
+    layers = sorted({int(effect.labels["layer"]) for effect in top})
     effects["head_positions"] = run("head_positions", task, "z", "named", layers)
     return effects
 
@@ -139,18 +147,31 @@ def _one_template(model: HookedTransformer, settings: IOISettings) -> Task:
     )
 
 
+def _check_heads(model: HookedTransformer, settings: IOISettings) -> None:
+    """Refuse what would fail after minutes of work."""
+    n_heads = model.cfg.n_layers * model.cfg.n_heads
+    if n_heads < 2 * settings.n_heads:
+        raise ValueError(
+            f"n_heads={settings.n_heads} is too many for {model.cfg.model_name}: it has {n_heads} "
+            "heads, and as many others are needed as the control."
+        )
+
+
 def _ablations(
     model: HookedTransformer,
-    task: Task,
     heads: Sequence[Head],
     settings: IOISettings,
     steps: Steps,
 ) -> tuple[dict[str, ablation.Ablation], dict[str, page.Floats]]:
-    """The top heads taken out by every method, and the mean change of each random set."""
+    """The heads taken out by every method, and the mean change of each random set.
+
+    The prompts are others than those that the heads were chosen on: on the same ones, the choice
+    would flatter the result.
+    """
+    task = ioi(model, settings.n_prompts, settings.corruption, settings.seed + 1)
     reference = ioi(
-        model, n_prompts=max(N_REFERENCE, settings.n_prompts), corruption="abc",
-        seed=settings.seed + 1,
-    )  # fmt: skip
+        model, max(N_REFERENCE, settings.n_prompts), "abc", seed=settings.seed + 2
+    )  # other prompts again
     sets = ablation.random_heads(
         model, len(heads), settings.n_random, exclude=heads, seed=settings.seed
     )
@@ -176,15 +197,15 @@ def _head(labels: dict[str, str]) -> Head:
     return int(labels["layer"]), int(labels["head"])
 
 
-def _map(effects: Effects, columns: Sequence[str] | None = None) -> page.EffectMap:
-    values, low, high = effects.interval()
+def _map(effects: Effects, seed: int, columns: Sequence[str] | None = None) -> page.EffectMap:
+    values, low, high = effects.interval(seed=seed)
     rows, labels = (axis.labels for axis in effects.axes)
     return page.EffectMap(values, low, high, rows, tuple(columns or labels))
 
 
-def _head_positions(effects: Effects, listed: Sequence[Head]) -> page.EffectMap:
+def _head_positions(effects: Effects, listed: Sequence[Head], seed: int) -> page.EffectMap:
     """Rows of the listed heads only: [head, position]."""
-    values, low, high = effects.interval()  # [layer, head, position]
+    values, low, high = effects.interval(seed=seed)  # [layer, head, position]
     layers = [int(label) for label in effects.axes[0].labels]
     at = tuple(np.array([(layers.index(layer), head) for layer, head in listed]).T)
     names = tuple(f"{layer}.{head}" for layer, head in listed)
@@ -248,37 +269,43 @@ def _attention(
 
 
 def _predictions(
-    baseline: Baseline,
-    effects: dict[str, Effects],
-    readings: dict[Head, HeadReadings],
-    listed: Sequence[Head],
-    without: ablation.Ablation,
+    effects: dict[str, Effects], first: HeadReadings, without: ablation.Ablation
 ) -> tuple[page.Prediction, ...]:
-    """What the textbook story (Wang et al. 2022) expects of a model when S2 is flipped."""
+    """What the textbook story (Wang et al. 2022) expects of a model when S2 is flipped.
+
+    `first` are the readings of the head that restores most.
+    """
     resid = effects["resid_pre"].normalised()
     names = effects["resid_pre"].axes[1].labels
     s2, end = names.index("S2"), names.index("END")
-    first = readings[listed[0]]
     most = max(first.looks_at, key=lambda name: first.looks_at[name])
-    left = without.mean().estimate / baseline.clean.estimate
+    left = without.mean().estimate / float(without.clean.mean())
     return (
         _prediction(
-            "Share restored by the stream at S2 before layer 0", "above 0.9", resid[0, s2],
+            "Share restored by the stream at S2 before layer 0",
+            "above 0.9",
+            resid[0, s2],
             lambda share: share > 0.9,
         ),
         _prediction(
-            "Share restored by the stream at END before the last layer", "above 0.5",
-            resid[-1, end], lambda share: share > 0.5,
+            "Share restored by the stream at END before the last layer",
+            "above 0.5",
+            resid[-1, end],
+            lambda share: share > 0.5,
         ),
         page.Prediction(
-            "Where the top head looks most from END", "IO (as a name mover)",
-            f"{most} ({first.looks_at[most]:.2f})", most == "IO",
+            "Where the head that restores most looks from END",
+            "IO (as a name mover)",
+            f"{most} ({first.looks_at[most]:.2f})",
+            most == "IO",
         ),
         _prediction(
             "Share of the logit difference left without the top heads (mean ablation)",
-            "below 0.5", left, lambda share: share < 0.5,
+            "below 0.5",
+            left,
+            lambda share: share < 0.5,
         ),
-    )  # fmt: skip
+    )
 
 
 def _prediction(
