@@ -31,16 +31,17 @@ def patch_one(
         into, out_of = out_of, into
     name = get_act_name(site, layer)
     _, source = model.run_with_cache(out_of, names_filter=name)
+    pos_axis, head_axis = (2, 1) if site in ("pattern", "attn_scores") else (1, 2)
 
     def replace(value: torch.Tensor, hook: object) -> torch.Tensor:
-        where = torch.ones(value.shape[:2], dtype=torch.bool)
+        where = torch.ones(value.shape[0], value.shape[pos_axis], dtype=torch.bool)
         if position is not None:
-            where = torch.arange(value.shape[1]) == position[:, None]
+            where = torch.arange(value.shape[pos_axis]) == position[:, None]
         new = value.clone()
         if head is None:
             new[where] = source[name][where]
         else:
-            new[:, :, head][where] = source[name][:, :, head][where]
+            new.select(head_axis, head)[where] = source[name].select(head_axis, head)[where]
         return new
 
     logits = model.run_with_hooks(into, fwd_hooks=[(name, replace)])
@@ -55,7 +56,9 @@ def sweep_by_hooks(
     positions: torch.Tensor | None,
 ) -> np.ndarray:
     """The whole sweep, one intervention at a time: [layer, unit, option, prompt]."""
-    heads = range(model.cfg.n_heads) if site == "z" else [None]
+    n_heads = {"k": model.cfg.n_key_value_heads, "v": model.cfg.n_key_value_heads}
+    of_heads = site in ("z", "result", "q", "k", "v", "pattern", "attn_scores")
+    heads = range(n_heads.get(site, model.cfg.n_heads)) if of_heads else [None]
     options = [None] if positions is None else list(positions)
     values = [
         patch_one(model, task, site, layer, mode, head, option)

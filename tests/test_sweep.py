@@ -33,7 +33,7 @@ def logit_scale(model: HookedTransformer, task: Task) -> float:
 
 
 def available(cfg: ModelConfig) -> list[str]:
-    return [name for name, site in SITES.items() if site.exists_in(cfg)]
+    return [name for name, site in SITES.items() if site.missing_in(cfg) is None]
 
 
 @st.composite

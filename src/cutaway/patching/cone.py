@@ -106,7 +106,7 @@ class BaseRun(RecordedRun):
 
     def keys_and_values(self, layer: int) -> tuple[Tensor, Tensor]:
         """As attention used them: [prompt, pos, kv, d_head] each, keys after the rotation."""
-        k_name, v_name = _key_value_hooks(self.model.cfg, layer)
+        k_name, v_name = key_value_hooks(self.model.cfg, layer)
         return self.values[k_name], self.values[v_name]
 
 
@@ -117,7 +117,7 @@ def cone_hooks(cfg: ModelConfig) -> list[str]:
         names.append(Entry(layer, "pre").hook_name)
         if has_mid(cfg):
             names.append(Entry(layer, "mid").hook_name)
-        names += _key_value_hooks(cfg, layer)
+        names += key_value_hooks(cfg, layer)
     return names
 
 
@@ -125,7 +125,8 @@ def _last_hook(cfg: ModelConfig) -> str:
     return f"blocks.{cfg.n_layers - 1}.hook_resid_post"
 
 
-def _key_value_hooks(cfg: ModelConfig, layer: int) -> tuple[str, str]:
+def key_value_hooks(cfg: ModelConfig, layer: int) -> tuple[str, str]:
+    """Where keys and values are as attention uses them: keys after the rotation."""
     k = "hook_rot_k" if cfg.positional_embedding_type == "rotary" else "hook_k"
     return f"blocks.{layer}.attn.{k}", f"blocks.{layer}.attn.hook_v"
 

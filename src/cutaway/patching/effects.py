@@ -179,7 +179,7 @@ class Effects:
         """The inverse of `save`.
 
         Raises:
-            ValueError: the file is missing or is not one that `save` wrote.
+            ValueError: the file is missing, is a folder, or is not one that `save` wrote.
         """
         from safetensors import SafetensorError, safe_open
 
@@ -187,8 +187,14 @@ class Effects:
             with safe_open(path, framework="numpy") as file:
                 described = json.loads((file.metadata() or {})["cutaway.effects"])
                 arrays = {name: file.get_tensor(name) for name in ("patched", "clean", "corrupted")}
-        except FileNotFoundError:
-            raise ValueError(f"there is no file {path}.") from None
+        except OSError as error:
+            if not Path(path).exists():
+                raise ValueError(f"there is no file {path}.") from None
+            if Path(path).is_dir():
+                raise ValueError(
+                    f"{path} is a folder: give the file in it that holds the effects of a sweep."
+                ) from None
+            raise ValueError(f"{path} cannot be read ({error}).") from None
         except (SafetensorError, KeyError, json.JSONDecodeError) as error:
             raise ValueError(f"{path} does not hold the effects of a sweep: {error}.") from None
         axes = tuple(Axis(a["name"], tuple(a["labels"])) for a in described.pop("axes"))

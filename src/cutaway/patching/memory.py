@@ -64,8 +64,6 @@ class Workload:
     n_prompts: int
     n_pos: int
     """Tokens of the longest prompt."""
-    n_units: int
-    """Interventions of one layer whose changes are held at once."""
     n_logits: int
     """Logits that the metric reads of each row."""
 
@@ -90,13 +88,13 @@ def plan_memory(
     n_pos = work.n_pos
     kv = 2 * cfg.n_key_value_heads * cfg.d_head
     width = max(cfg.d_model, cfg.n_heads * cfg.d_head)
-    # Recorded per position and layer: two streams, keys and values, the site's value twice; for
-    # one layer at a time, the changes of its units.
-    recorded = cfg.n_layers * (2 * cfg.d_model + kv + 2 * width) + (work.n_units + 2) * cfg.d_model
+    # Recorded per position and layer: two streams, keys and values; what a site needs, twice.
+    site = 2 * (3 * width + cfg.n_heads * n_pos)
+    recorded = cfg.n_layers * (2 * cfg.d_model + kv + site)
     hidden = 0 if cfg.attn_only else (3 if cfg.gated_mlp else 2) * cfg.d_mlp
     # A whole run holds one layer's working values as well.
     per_prompt = n_pos * size * (recorded + 6 * width + hidden + cfg.n_heads * n_pos)
-    row_position = size * (8 * width + kv + hidden + cfg.n_heads * n_pos)
+    row_position = size * (12 * width + kv + hidden + 2 * cfg.n_heads * n_pos)
     row_key = size * 2 * kv * cfg.heads_per_group
     n_batch = int(min(work.n_prompts, allowed // 2 // per_prompt))
     row_logits = 3 * size * work.n_logits

@@ -15,7 +15,7 @@ from ..tasks.task import Task
 from .cone import BaseRun, Cone, RecordedRun
 from .effects import Axis, Effects, Mode
 from .memory import Workload, plan_memory
-from .sites import Site, get_site
+from .sites import Rows, Site, get_site
 
 Positions = str | Sequence[str] | Sequence[int] | None
 Progress = Callable[[float], None]
@@ -46,17 +46,19 @@ def sweep(
         model: without hooks attached.
         task: pairs of clean and corrupted prompts, and the metric.
         site: "resid_pre", "resid_mid", "resid_post", "attn_out", "mlp_out" (over layers and
-            positions) or "z" (over layers and heads).
+            positions), or a part of heads: "z", "result", "q", "k", "v", "pattern", "attn_scores"
+            (over layers and heads; k and v over key-value heads; a pattern's position is its
+            query).
         positions: "all" replaces a value at all positions at once; "each" at every token index
             in turn; "named" at each of the task's named positions; or some of the names, or
-            indices. None means "all" for z and "named" for the rest ("each" without names).
+            indices. None means "all" for heads and "named" for the rest ("each" without names).
         mode: "denoising" puts clean values into the corrupted run; "noising" the reverse.
         layers: which layers; None means all.
         max_memory: bytes that may be used; None means a quarter of what is free.
         progress: called with the share that is done, between 0 and 1.
 
     Returns:
-        Effects with the axes layer, head (for z) and position (unless "all").
+        Effects with the axes layer, head (for parts of heads) and position (unless "all").
 
     Raises:
         ValueError: unknown site, layer or position; hooks attached; too little memory.
@@ -70,15 +72,16 @@ def sweep(
     if mode not in ("denoising", "noising"):
         raise ValueError(f"mode={mode!r} is neither 'denoising' nor 'noising'.")
     layers = _check_layers(model, layers)
-    if positions is None and chosen.unit_axis is not None:
+    unit_axis = chosen.unit_axis(model.cfg)
+    if positions is None and unit_axis is not None:
         positions = "all"
     targets = choose_targets(task, positions)
     run = _Sweep(model, task, chosen, mode, layers, targets, max_memory, progress)
     patched, clean, corrupted = (values.numpy() for values in run.run())
     axes = [Axis("layer", tuple(str(layer) for layer in layers))]
-    if chosen.unit_axis is not None:
+    if unit_axis is not None:
         units = range(chosen.units(model.cfg))
-        axes.append(Axis(chosen.unit_axis, tuple(str(unit) for unit in units)))
+        axes.append(Axis(unit_axis, tuple(str(unit) for unit in units)))
     if targets.labels is not None:
         axes.append(Axis("position", targets.labels))
     shape = (*(len(axis.labels) for axis in axes), len(task))
@@ -206,7 +209,7 @@ class _Sweep:
         n_logits = task.metric.positions.shape[1] * (
             model.cfg.d_vocab if task.metric.tokens is None else task.metric.tokens.shape[1]
         )
-        work = Workload(n_prompts, n_pos, self.n_units, n_logits)
+        work = Workload(n_prompts, n_pos, n_logits)
         self.memory = plan_memory(model.cfg, work, model.dtype, model.device, max_memory)
         n_options = 1 if targets.index is None else targets.index.shape[0]
         self.patched = torch.empty(len(layers), self.n_units, n_options, n_prompts)
@@ -226,7 +229,7 @@ class _Sweep:
     def _run_prompts(self, prompts: slice) -> None:
         task, model = self.task, self.model
         read = task.metric.positions[prompts]
-        hooks = [self.site.hook_name(layer) for layer in self.layers]
+        hooks = [hook for layer in self.layers for hook in self.site.hooks(model.cfg, layer)]
         into, out_of = task.corrupted[prompts], task.clean[prompts]
         if self.mode == "noising":
             into, out_of = out_of, into
@@ -241,11 +244,8 @@ class _Sweep:
         groups = self._groups(prompts)
         for i, layer in enumerate(self.layers):
             self.patched[i, :, :, prompts] = base_metric  # stands where nothing can change
-            hook = self.site.hook_name(layer)
-            difference = source.values[hook] - base.values[hook]
-            changes = self.site.changes(model, layer, difference)  # [unit, prompt, pos, d_model]
             for group in groups:
-                self._run_group(base, metric, changes, layer, group, self.patched[i, :, :, prompts])
+                self._run_group(base, source, metric, layer, group, self.patched[i, :, :, prompts])
             self._done += self._cost(layer) * (prompts.stop - prompts.start)
             if self.progress is not None:
                 self.progress(self._done / self._total)
@@ -273,29 +273,26 @@ class _Sweep:
     def _run_group(
         self,
         base: BaseRun,
+        source: RecordedRun,
         metric: Metric,
-        changes: Float[Tensor, "unit prompt pos d_model"],
         layer: int,
         group: _Group,
         into: Float[Tensor, "unit option prompt"],
     ) -> None:
-        device = changes.device
+        device = base.tokens.device
         n_pairs = len(group.prompt)
         end = int(base.read[group.prompt.to(device)].max()) + 1
         n_rows = self.memory.rows_per_chunk(end - group.start, end)
         unit = torch.arange(self.n_units).repeat_interleave(n_pairs)
         option, prompt = group.option.repeat(self.n_units), group.prompt.repeat(self.n_units)
+        position = None if group.position is None else group.position.repeat(self.n_units)
         entry = self.site.entry(self.model.cfg, layer)
         for at in range(0, len(unit), n_rows):
             rows = slice(at, at + n_rows)
-            u, p = unit[rows].to(device), prompt[rows].to(device)
-            cone = Cone(base, p, group.start)
-            change = changes[u, p, group.start : cone.end]  # [row, window, d_model]
-            if group.position is not None:  # elsewhere in the window nothing is replaced
-                window = torch.arange(group.start, cone.end)
-                here = window == group.position.repeat(self.n_units)[rows, None]
-                change = change * here[..., None].to(device)
-            final = cone.propagate(entry, change)
+            cone = Cone(base, prompt[rows].to(device), group.start)
+            at_position = None if position is None else position[rows].to(device)
+            replaced = Rows(cone, source, layer, unit[rows].to(device), at_position)
+            final = cone.propagate(entry, self.site.change(replaced))
             values = read_metric(self.model, metric.subset(prompt[rows]), final)
             into[unit[rows], option[rows], prompt[rows]] = values.float().cpu()
 
