@@ -6,11 +6,12 @@ from types import SimpleNamespace
 
 import torch
 
+from cutaway.model.text import TextInterface
 from cutaway.model.tokenizer import Tokenizer
 from cutaway.training.ioi_vocabulary import build_tokenizer
 
 
-class RuleModel:
+class RuleModel(TextInterface):
     """The logit of a token is 3 - (how often it has occurred), or 0 if it has not.
 
     At the end of an IOI sentence that is 2 for the indirect object and 1 for the subject.

@@ -64,6 +64,12 @@ def test_the_page_draws_and_hostile_text_stays_text(report: Page) -> None:
     assert report.evaluate("window.stolen") is None
 
 
+def test_no_map_is_cut_where_there_is_room(report: Page) -> None:
+    report.set_viewport_size({"width": 1200, "height": 900})
+    cut = "boxes => boxes.filter(b => b.scrollWidth > b.clientWidth).map(b => b.textContent)"
+    assert report.locator(".ct-heatmap .ct-scroll").evaluate_all(cut) == []
+
+
 def test_a_script_that_got_in_would_not_run(report: Page) -> None:
     # The page's own policy is the second wall behind the escaping. What it stops is reported as
     # an error in the console, so this is asked in a page without that check.

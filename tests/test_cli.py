@@ -68,10 +68,18 @@ def test_a_run_is_made_listed_and_shown(tmp_path) -> None:
     assert done.returncode == 0, done.stderr
     folder = next((tmp_path / "runs").iterdir())
     assert str(Path("runs") / folder.name / "report.html") in done.stdout
+    (tmp_path / "runs" / "ioi-mini").mkdir()  # where `cutaway train ioi-mini` saves the model
     listed = run("runs", cwd=tmp_path)
-    assert folder.name.rsplit("-", 1)[-1] in listed.stdout and "ioi-mini" in listed.stdout
+    head, row = listed.stdout.splitlines()
+    assert max(len(head), len(row)) <= 80
+    assert row.split()[:3] == [folder.name.rsplit("-", 1)[-1], "ioi", "ioi-mini"]
+    assert row.rstrip().endswith("n_prompts=8, n_random=3")
     shown = run("show", "latest", "--no-browser", cwd=tmp_path)
     assert shown.returncode == 0 and "report.html" in shown.stdout
+    title, *lines = shown.stdout.splitlines()
+    assert title.startswith("ioi · ioi-mini · 20") and lines[0].startswith("- ")
+    assert all(len(line) <= 80 and line == line.rstrip() for line in lines[:-1])
+    assert all(line.count("[") == line.count("]") for line in lines)  # no interval is broken
 
 
 @pytest.mark.parametrize(
@@ -80,6 +88,8 @@ def test_a_run_is_made_listed_and_shown(tmp_path) -> None:
         (["run", "ioi", "--model", "./no-such-folder"], "no-such-folder"),
         (["run", "ioi", "--n-prompts", "1"], "n_prompts=1 is too few"),
         (["run", "ioi", "--device", "tpu"], "device='tpu'"),
+        (["run", "ioi", "--out", "/dev/null"], "/dev/null is a file; runs are kept in a folder."),
+        (["run", "ioi", "--out", "/dev/null/runs"], "/dev/null/runs: not a directory."),
         (["show", "abc"], "No run in runs begins with 'abc'"),
     ],
 )
@@ -87,6 +97,23 @@ def test_a_mistake_is_one_sentence_and_no_traceback(words, message, tmp_path) ->
     wrong = run(*words, cwd=tmp_path)
     assert wrong.returncode == 2
     assert message in wrong.stderr and "Traceback" not in wrong.stderr
+
+
+def test_a_gpu_that_is_not_there_is_refused_before_anything_is_made(tmp_path) -> None:
+    import torch
+
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU here")
+    wrong = run("run", "ioi", "--device", "cuda", cwd=tmp_path)
+    assert wrong.returncode == 2 and "Traceback" not in wrong.stderr
+    assert "device='cuda': torch" in wrong.stderr and "sees no such device" in wrong.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_trained_model_is_saved_beside_the_runs_and_not_under_the_embedded_name() -> None:
+    from cutaway.training.settings import IOIMiniSettings
+
+    assert IOIMiniSettings().out == Path("runs/ioi-mini")
 
 
 def test_no_runs_yet_is_said_plainly(tmp_path) -> None:

@@ -33,6 +33,13 @@ def test_it_is_a_ratio_of_means_and_not_a_mean_of_ratios() -> None:
     assert float(one.normalised()) == pytest.approx(0.1)
 
 
+def test_runs_that_do_not_differ_leave_nothing_to_normalise_by() -> None:
+    same = np.ones(4, np.float32)
+    one = Effects("z", "denoising", AXES[:0], same, same, same, "m")
+    with pytest.raises(ValueError, match="clean and corrupted do not differ on this metric"):
+        one.interval()
+
+
 def test_top_is_ordered_by_size_and_intervals_hold_the_effect() -> None:
     top = effects().top(3)
     assert [entry.name for entry in top] == ["0.2", "0.1", "1.0"]
@@ -63,6 +70,8 @@ def test_saved_effects_come_back_the_same(tmp_path) -> None:
 def test_a_file_that_is_not_effects_is_named(tmp_path) -> None:
     with pytest.raises(ValueError, match="there is no file"):
         Effects.load(tmp_path / "none.safetensors")
+    with pytest.raises(ValueError, match="is a folder: give the file in it"):
+        Effects.load(tmp_path)
     broken = tmp_path / "broken.safetensors"
     broken.write_bytes(b"not a safetensors file")
     with pytest.raises(ValueError, match="does not hold the effects"):

@@ -83,13 +83,26 @@ def test_the_seed_decides() -> None:
     assert bootstrap_mean(values, seed=3) != bootstrap_mean(values, seed=4)
 
 
-def test_one_prompt_has_no_spread() -> None:
+def test_one_prompt_has_no_interval() -> None:
     found = bootstrap_mean([2.5])
-    assert (found.low, found.estimate, found.high) == (2.5, 2.5, 2.5)
+    assert (found.low, found.estimate, found.high) == (-np.inf, 2.5, np.inf)
+    assert str(found) == "2.500 (one prompt: no interval)"
+    estimate, low, high = bootstrap_ratio([[1.0], [4.0]], [2.0])
+    assert estimate.tolist() == [0.5, 2.0]
+    assert (low == -np.inf).all() and (high == np.inf).all()
+    assert "n=1" in str(proportion(1, 1))  # Wilson's interval holds for one trial too
+
+
+def test_an_effect_matters_by_its_interval_and_its_size() -> None:
+    effect = np.array([0.5, 0.019, -0.3, 0.5, 0.5])
+    low = np.array([0.4, 0.01, -0.4, -0.1, -np.inf])
+    high = np.array([0.6, 0.03, -0.2, 1.1, np.inf])
+    assert evidence.matters(effect, low, high).tolist() == [True, False, True, False, False]
+    assert evidence.matters(effect, low, high, least=0.4).tolist() == [True] + [False] * 4
 
 
 @settings(max_examples=30)
-@given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=20), st.floats(0.5, 0.99))
+@given(st.lists(st.floats(-1e6, 1e6), min_size=2, max_size=20), st.floats(0.5, 0.99))
 def test_an_interval_lies_within_the_values(values: list[float], level: float) -> None:
     found = bootstrap_mean(values, level=level, n_resamples=200)
     slack = 1e-9 * max(1.0, max(abs(v) for v in values))
@@ -111,7 +124,7 @@ def test_faults_are_named() -> None:
         bootstrap_mean([1.0, float("nan")])
     with pytest.raises(ValueError, match="over the same prompts"):
         bootstrap_ratio([[1.0, 2.0]], [1.0, 2.0, 3.0])
-    with pytest.raises(ValueError, match="denominator is zero"):
+    with pytest.raises(ValueError, match="clean and corrupted do not differ on this metric"):
         bootstrap_ratio([1.0, 2.0], [1.0, -1.0])
     with pytest.raises(ValueError, match=r"level=1\.5"):
         bootstrap_mean([1.0, 2.0], level=1.5)

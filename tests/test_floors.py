@@ -25,6 +25,8 @@ FLOORS = {
     "evidence": 0,
     "plotting": 0,
     "model": 0,
+    "utils": 1,
+    "hook_points": 1,
     "tasks": 1,
     "patching": 1,
     "attribution": 2,
@@ -49,6 +51,7 @@ NEIGHBOURS = {
     ("model", "files"),  # a saved model is written whole or not at all
     ("patching", "tasks"),  # an intervention needs a task's prompts and metric
     ("circuits", "attribution"),  # discovery starts from attribution scores
+    ("views", "findings"),  # data flows from findings to views: a page shows predictions graded
     ("cli", "dashboard"),  # one command opens it
     ("__main__", "cli"),
 }

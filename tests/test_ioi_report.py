@@ -76,7 +76,10 @@ def test_the_corruption_is_judged_by_its_interval() -> None:
 def test_role_swaps_are_counted() -> None:
     good = RoleSwap("", " Mary", " John", 1.0)
     bad = dataclasses.replace(good, logit_difference=-0.5)
-    assert "All 2 role swaps" in say.role_swaps((good, good))
+    assert "All 2 role swaps are positive" in say.role_swaps((good, good))
+    assert "on these 2 prompts, all of one template, the answer follows the role" in (
+        say.role_swaps((good, good))
+    )
     assert "Only 1 of the 2" in say.role_swaps((good, bad))
 
 
@@ -126,6 +129,12 @@ def test_ablation_is_judged_against_random_sets() -> None:
     assert "no random heads were tried" in say.ablation(alone, data)
     both = dataclasses.replace(data, ablations=(strong, weak))
     assert "−2.00 (zero) and −0.20 (mean)" in say.ablations(both)[0]
+
+
+def test_ablations_on_other_prompts_are_said_to_be() -> None:
+    same, other = report_data(), dataclasses.replace(report_data(), intact=interval(4.2))
+    assert "The prompts are others than those" not in ioi_report(same).html()
+    assert "on these the intact model has 4.20 [4.15, 4.25]" in ioi_report(other).html()
 
 
 def test_maps_that_do_not_fit_are_refused() -> None:

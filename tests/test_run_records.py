@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import math
+import sys
+from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from cutaway.evidence import Interval
-from cutaway.findings import RunError, RunFolder, list_runs, load_run, run_table
+from cutaway.findings import RunError, RunFolder, environment, list_runs, load_run, run_table
 
 
 def write_run(root: Path, study: str = "ioi", seed: int = 0) -> Path:
@@ -88,7 +91,65 @@ def test_the_table_of_runs(tmp_path: Path) -> None:
     write_run(tmp_path)
     heads, rows = run_table(list_runs(tmp_path)[0])
     assert len(heads) == len(rows[0]) == 6
-    assert rows[0][1:3] == ("ioi", "ioi-mini") and rows[0][5] == "seed=0, model=ioi-mini"
+    assert rows[0][1:3] == ("ioi", "ioi-mini") and rows[0][5] == "seed=0"
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """Settings as a study has them."""
+
+    model: str = "ioi-mini"
+    seed: int = 0
+    out: Path = Path("runs")
+    sites: list[str] = field(default_factory=lambda: ["z"])
+
+
+def test_the_record_says_which_settings_are_not_the_defaults(tmp_path: Path) -> None:
+    for settings in (Chosen(out=tmp_path), Chosen("gpt2", 3, tmp_path, ["z", "q"])):
+        with RunFolder.create(tmp_path, "ioi", settings) as run:
+            run.describe_model(settings.model, "9f86d081")
+    runs, _ = list_runs(tmp_path)
+    assert runs[0].record["changed"] == {"out": str(tmp_path)}
+    assert runs[1].record["settings"] == {**runs[1].record["changed"]} and runs[1].model == "gpt2"
+    assert [row[5] for row in run_table(runs)[1]] == ["", "seed=3, sites=['z', 'q']"]
+
+
+@pytest.mark.parametrize(
+    ("program", "shown"),
+    [
+        ("/usr/bin/cutaway", "cutaway run ioi"),
+        ("/x/cutaway/__main__.py", "python -m cutaway run ioi"),
+    ],
+)
+def test_the_command_line_is_kept_as_it_can_be_typed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, program: str, shown: str
+) -> None:
+    monkeypatch.setattr(sys, "argv", [program, "run", "ioi"])
+    assert RunFolder.create(tmp_path, "ioi", {}).record["command"] == shown
+
+
+def test_other_folders_beside_the_runs_are_passed_over(tmp_path: Path) -> None:
+    path = write_run(tmp_path)
+    (tmp_path / "ioi-mini").mkdir()
+    assert [run.path for run in list_runs(tmp_path)[0]] == [path]
+    assert list_runs(tmp_path)[1] == []
+    moved = path.rename(tmp_path / "kept")
+    assert load_run("latest", tmp_path).path == moved
+
+
+def test_the_gpu_is_named_where_one_is_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = {"cuda": "NVIDIA H200", "cuda:1": "NVIDIA L4"}
+    cuda = SimpleNamespace(is_available=lambda: True, get_device_name=seen.__getitem__)
+    monkeypatch.setitem(sys.modules, "torch", SimpleNamespace(cuda=cuda))
+    assert environment.machine("cuda:1")["gpu"] == "NVIDIA L4"
+    assert "gpu" not in environment.machine("cpu")
+    with RunFolder.create(tmp_path, "ioi", {"device": "cuda"}):
+        pass
+    assert load_run("latest", tmp_path).record["machine"]["gpu"] == "NVIDIA H200"
+    monkeypatch.delitem(sys.modules, "torch")
+    assert "gpu" not in environment.machine("cuda")  # and torch is not loaded to find out
 
 
 def test_a_missing_run_is_one_clear_sentence(tmp_path: Path) -> None:

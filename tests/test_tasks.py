@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from types import SimpleNamespace
@@ -52,7 +53,7 @@ def write(path: Path, *rows: Any) -> Path:
 
 
 def test_rows_become_a_task(model: RuleModel) -> None:
-    task = Task.from_prompts(model, [{**ROW, "positions": {"S2": 10}, "group": "x"}])
+    task = Task.from_prompts(model, [{**ROW, "positions": {"S2": 9}, "group": "x"}])
     assert len(task) == 1
     assert list(task.positions) == ["S2", "END"]
     assert task.positions["END"].tolist() == [14]
@@ -88,9 +89,14 @@ def test_short_prompts_are_padded_on_the_right(model: RuleModel) -> None:
         ({"answer": " Zork"}, "field 'answer': .*outside the vocabulary: Zork"),
         ({"wrong": " Mary"}, "field 'wrong': ' Mary' is the answer itself"),
         ({"corrupted": ROW["clean"]}, "field 'corrupted': the same text as 'clean'"),
-        ({"corrupted": ROW["clean"] + " the"}, "field 'corrupted': 16 tokens, but 'clean' has 15"),
+        ({"corrupted": ROW["clean"] + " the"}, "field 'corrupted': 15 tokens, but 'clean' has 14"),
         ({"clean": "Zork met Quux"}, "field 'clean': not in the vocabulary: Zork, Quux"),
-        ({"positions": {"S2": 15}}, "field 'positions': S2=15 is outside 0 to 14"),
+        ({"positions": {"S2": 14}}, "field 'positions': S2=14 is outside 0 to 13, the tokens"),
+        (
+            {"positions": {"END": 12}},
+            "field 'positions': END=12 is not the last token of 'clean', 13",
+        ),
+        ({"positions": {"END": 14}}, "field 'positions': END=14 is outside 0 to 13"),
         ({"positions": {"S2": -1}}, "field 'positions': S2=-1 is outside"),
         ({"positions": {"S2": "10"}}, "field 'positions': S2 must be a whole number, it is '10'"),
         ({"positions": {"S2": True}}, "field 'positions': S2 must be a whole number"),
@@ -127,7 +133,7 @@ def test_a_hundred_faults_are_not_all_shown(model: RuleModel) -> None:
 
 
 def test_every_prompt_needs_the_same_positions(model: RuleModel) -> None:
-    rows = [{**ROW, "positions": {"S2": 10}}, ROW]
+    rows = [{**ROW, "positions": {"S2": 9}}, ROW]
     with pytest.raises(TaskError, match="prompt 1: field 'positions': S2 is missing here"):
         Task.from_prompts(model, rows)
 
@@ -145,8 +151,20 @@ def test_lines_that_are_not_objects(model: RuleModel, tmp_path: Path) -> None:
 
 
 def test_prompts_longer_than_the_context() -> None:
-    with pytest.raises(TaskError, match="field 'clean': 15 tokens, but the model's context is 10"):
+    with pytest.raises(
+        TaskError, match="field 'clean': 15 tokens with BOS, but the model's context is 10"
+    ):
         Task.from_prompts(RuleModel(n_ctx=10), [ROW])
+
+
+def test_a_tokenizer_without_bos_is_an_error_and_not_a_prompt_without_it() -> None:
+    nameless = RuleModel()
+    nameless.tokenizer.bos_token = None
+    for make in (lambda: Task.from_prompts(nameless, [ROW]), lambda: ioi(nameless, 4)):
+        with pytest.raises(ValueError, match="no BOS token.*default_prepend_bos = False"):
+            make()
+    nameless.cfg.default_prepend_bos = False
+    assert Task.from_prompts(nameless, [ROW]).lengths.tolist() == [14]
 
 
 def test_a_model_without_a_tokenizer(model: RuleModel) -> None:
@@ -169,6 +187,74 @@ def test_what_is_saved_comes_back(model: RuleModel, tmp_path: Path) -> None:
     assert all(torch.equal(again.positions[k], v) for k, v in task.positions.items())
     assert (again.clean_text, again.group) == (task.clean_text, task.group)
     assert again.answer_text == task.answer_text
+
+
+@pytest.mark.parametrize("saved_with_bos", [True, False])
+def test_a_file_means_the_same_with_bos_and_without(tmp_path: Path, saved_with_bos: bool) -> None:
+    models = {bos: RuleModel(prepend_bos=bos) for bos in (True, False)}
+    path = tmp_path / "task.jsonl"
+    ioi(models[saved_with_bos], n_prompts=8).save(path)
+    row = json.loads(path.read_text().splitlines()[0])
+    assert set(row["positions"]) == {"IO", "S1", "S1+1", "S2"}
+    for bos, model in models.items():
+        loaded, made = Task.load(path, model), ioi(model, n_prompts=8)
+        assert loaded.n_before == made.n_before == int(bos)
+        assert torch.equal(loaded.clean, made.clean)
+        assert all(torch.equal(loaded.positions[k], v) for k, v in made.positions.items())
+        assert set(loaded.baseline(model).clean_values) == {1.0}
+
+
+def test_a_given_end_is_taken_where_it_is_the_last_token(model: RuleModel) -> None:
+    task = Task.from_prompts(model, [{**ROW, "positions": {"END": 13, "S2": 9}}])
+    assert {name: int(index[0]) for name, index in task.positions.items()} == {"S2": 10, "END": 14}
+
+
+@pytest.mark.parametrize(
+    ("positions", "fault"),
+    [
+        ({"END": 13}, "in prompt 1 END=13 is not the last token"),
+        ({"S2": 0}, "in prompt 1 S2=0 is not a token of the text"),
+    ],
+)
+def test_positions_that_a_file_cannot_hold_are_not_saved(
+    model: RuleModel, tmp_path: Path, positions: dict[str, int], fault: str
+) -> None:
+    task = Task.from_prompts(model, [{**ROW, "positions": {"S2": 9}}] * 2)
+    moved = {
+        k: torch.tensor([int(v[0]), positions.get(k, int(v[1]))]) for k, v in task.positions.items()
+    }
+    with pytest.raises(TaskError, match=fault):
+        dataclasses.replace(task, positions=moved).save(tmp_path / "task.jsonl")
+    assert not list(tmp_path.iterdir())
+
+
+def padded_on_the_left(task: Task) -> Task:
+    """The same prompts with their padding moved to the front."""
+    moved = task.clean.shape[1] - task.lengths
+
+    def roll(tokens: torch.Tensor) -> torch.Tensor:
+        return torch.stack([row.roll(int(n)) for row, n in zip(tokens, moved, strict=True)])
+
+    return dataclasses.replace(
+        task,
+        clean=roll(task.clean),
+        corrupted=roll(task.corrupted),
+        positions={name: index + moved for name, index in task.positions.items()},
+        metric=dataclasses.replace(task.metric, positions=task.metric.positions + moved[:, None]),
+    )
+
+
+def test_a_subset_of_a_task_padded_on_the_left_keeps_its_columns(model: RuleModel) -> None:
+    task = padded_on_the_left(Task.from_prompts(model, [ROW, SHORT, SHORT]))
+    part = task.subset([2, 1])
+    assert part.clean.shape == (2, 15)
+    assert torch.equal(part.clean, task.clean[[2, 1]])
+    rows = torch.arange(2)
+    assert [model.tokenizer.token(int(t)) for t in part.clean[rows, part.positions["END"]]] == [
+        " to",
+        " to",
+    ]
+    assert task.subset([0, 1]).clean.shape == (2, 15)
 
 
 def test_a_subset_keeps_everything_together(model: RuleModel) -> None:
@@ -196,6 +282,12 @@ def test_the_baseline_of_a_model_whose_answer_is_known(model: RuleModel) -> None
     assert baseline.accuracy == proportion(70, 70)
     assert baseline.metric == "logit difference"
     assert str(baseline).splitlines()[0] == "clean     1.000 [1.000, 1.000] (95%, n=70)"
+
+
+def test_the_baseline_of_one_prompt_says_that_it_has_no_interval(model: RuleModel) -> None:
+    shown = str(Task.from_prompts(model, [ROW]).baseline(model)).splitlines()
+    assert shown[0] == "clean     1.000 (one prompt: no interval)"
+    assert shown[2].endswith("(95%, n=1)")
 
 
 def test_accuracy_counts_prompts_where_the_answer_is_ahead(model: RuleModel) -> None:

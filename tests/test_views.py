@@ -37,7 +37,7 @@ from cutaway.views import (
     View,
 )
 from cutaway.views.attention import from_bytes, to_bytes
-from cutaway.views.bars import Axis
+from cutaway.views.bars import Axis, _swarm
 from cutaway.views.document import document
 from cutaway.views.markup import Markup, embedded_json, join, tag
 from cutaway.views.numbers import number, percent
@@ -303,3 +303,21 @@ def test_views_import_neither_torch_nor_models() -> None:
         " & set(sys.modules), 'imported too much'"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+# ---- dots ----
+
+
+@given(st.lists(st.floats(0, 100), min_size=1, max_size=500))
+def test_dots_stay_on_their_strip_and_apart_as_long_as_they_fit(places: list[float]) -> None:
+    heights = _swarm(places)
+    assert len(heights) == len(places)
+    assert max(map(abs, heights)) <= 12
+    for x, y in zip(places, heights, strict=True):
+        beside = [a for a, b in zip(places, heights, strict=True) if b == y and abs(a - x) < 1.8]
+        assert len(places) > 11 or beside == [x]
+
+
+def test_a_single_dot_is_in_the_middle() -> None:
+    assert _swarm([40.0]) == [0.0]
+    assert sorted(_swarm([40.0, 40.5, 41.0])) == [-5.5, 0.0, 5.5]

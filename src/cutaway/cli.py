@@ -6,7 +6,9 @@ Nothing heavy is imported before a command is chosen, so that `cutaway --help` a
 from __future__ import annotations
 
 import difflib
+import re
 import sys
+import textwrap
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,6 +23,9 @@ if TYPE_CHECKING:
 
     from .experiments.ioi.settings import IOISettings
     from .training.settings import IOIMiniSettings
+
+
+_WIDEST = 100  # columns of running text
 
 
 @dataclass(frozen=True)
@@ -134,21 +139,29 @@ def _run(command: Command, arguments: list[str]) -> int:
         sys.stderr.write("\ncutaway: interrupted.\n")
         return 130
     except (ValueError, OSError) as error:  # what the library raises for a mistake in the input
-        sys.stderr.write(f"cutaway: {error}\n")
+        sys.stderr.write(f"cutaway: {_sentence(error)}\n")
         return 2
     return 0
+
+
+def _sentence(error: Exception) -> str:
+    """What an error says; of the system's own the file and the fault, without a number."""
+    if isinstance(error, OSError) and error.strerror and error.filename is not None:
+        return f"{error.filename}: {error.strerror[:1].lower()}{error.strerror[1:]}."
+    return str(error)
 
 
 def run_ioi(settings: IOISettings, console: Console) -> None:
     """`cutaway run ioi`."""
     from .experiments.ioi.run import run_ioi as run
 
+    _check_device(settings.device)
     with _progress(console) as show:
         finished = run(settings, show)
-    for line in finished.summary:
-        console.print(line)
-    console.print(f"\nreport  {finished.folder / 'report.html'}", soft_wrap=True)
-    console.print(f"open it with  cutaway show {finished.folder}", soft_wrap=True)
+    console.print()
+    _print_findings(finished.summary, console)
+    _print_path("\nreport        ", finished.folder / "report.html", console)
+    _print_path("open it with  cutaway show ", finished.folder, console)
 
 
 def train_ioi_mini(settings: IOIMiniSettings, console: Console) -> None:
@@ -164,6 +177,7 @@ def train_ioi_mini(settings: IOIMiniSettings, console: Console) -> None:
 
 def list_runs(settings: RunsSettings, console: Console) -> None:
     """`cutaway runs`."""
+    from rich.markup import escape
     from rich.table import Table
 
     from .findings import list_runs as runs
@@ -171,12 +185,17 @@ def list_runs(settings: RunsSettings, console: Console) -> None:
 
     found, faults = runs(settings.root)
     heads, rows = run_table(found[::-1])
-    table = Table(*heads, box=None, pad_edge=False)
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for head in heads:
+        is_last = head == heads[-1]  # the only one that may wrap
+        table.add_column(
+            head, no_wrap=not is_last, justify="right" if head == "seconds" else "left"
+        )
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*map(escape, row))
     console.print(table if rows else f"There are no runs in {settings.root}.")
     for fault in faults:
-        console.print(f"broken: {fault}", soft_wrap=True)
+        console.print(f"broken: {fault}", soft_wrap=True, markup=False)
 
 
 def show_run(settings: ShowSettings, console: Console) -> None:
@@ -186,11 +205,42 @@ def show_run(settings: ShowSettings, console: Console) -> None:
     from .findings import load_run
 
     run = load_run(settings.run, settings.root)
-    for line in run.results().get("summary", ()):
-        console.print(line)
-    console.print(f"report  {run.report}", soft_wrap=True)
+    title = " · ".join(filter(None, (run.study, run.model, f"{run.started} UTC", run.id)))
+    console.print(title, style="bold", markup=False)
+    _print_findings(run.results().get("summary", ()), console)
+    _print_path("\nreport  ", run.report, console)
     if settings.browser:
         webbrowser.open(run.report.resolve().as_uri())
+
+
+def _check_device(device: str) -> None:
+    """Refuse a GPU that torch does not see, before anything is made for the run."""
+    import torch
+
+    kind = device.split(":")[0]
+    seen = {
+        "cpu": True,
+        "cuda": torch.cuda.is_available(),
+        "mps": torch.backends.mps.is_available(),
+    }
+    if not seen[kind]:
+        raise ValueError(f"device={device!r}: torch {torch.__version__} sees no such device here.")
+
+
+def _print_findings(findings: Sequence[str], console: Console) -> None:
+    """One finding after the other, as an indented list no wider than is easy to read."""
+    width = min(console.width, _WIDEST)
+    for finding in findings:
+        bound = re.sub(r"(\[[^\]\s]+,) ", "\\1\u00a0", finding)  # an interval stays on one line
+        text = textwrap.fill(
+            bound, width, initial_indent="- ", subsequent_indent="  ", break_on_hyphens=False
+        )
+        console.print(text.replace("\u00a0", " "), soft_wrap=True, markup=False)
+
+
+def _print_path(words: str, path: Path, console: Console) -> None:
+    """A path on one line whatever the width, so that it can be copied."""
+    console.print(f"{words}{path}", soft_wrap=True, markup=False)
 
 
 @contextmanager

@@ -7,6 +7,7 @@ often resample r holds each prompt, so counts @ values / n are the resampled mea
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from statistics import NormalDist
@@ -15,6 +16,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 Floats = NDArray[np.float64]
+
+LEAST_EFFECT = 0.02
+"""The smallest normalised effect that is called one; 1 is the whole of clean minus corrupted."""
 
 _CELLS = 2_000_000  # numbers held at a time, in counts and in resampled means
 
@@ -44,6 +48,8 @@ class Interval:
         return self.low <= value <= self.high
 
     def __str__(self) -> str:
+        if self.n == 1 and math.isinf(self.high - self.low):
+            return f"{self.estimate:.3f} (one prompt: no interval)"
         return (
             f"{self.estimate:.3f} [{self.low:.3f}, {self.high:.3f}] "
             f"({100 * self.level:g}%, n={self.n})"
@@ -54,6 +60,8 @@ def bootstrap_mean(
     values: ArrayLike, seed: int = 0, level: float = 0.95, n_resamples: int = 10_000
 ) -> Interval:
     """The mean of `values` with its percentile bootstrap interval.
+
+    One value says nothing of how values vary, so its interval is (-inf, inf).
 
     Args:
         values: [prompt], finite.
@@ -87,7 +95,8 @@ def bootstrap_ratio(
 
     Numerator and denominator are resampled together, so an uncertain denominator widens the
     interval. Where more than (1 - level) / 2 of the resampled denominators have another sign
-    than the mean (or are zero), the ratio is not bounded and the interval is (-inf, inf).
+    than the mean (or are zero), the ratio is not bounded and the interval is (-inf, inf). It is
+    the same for a single prompt, which cannot be resampled.
 
     Args:
         numerator: [..., prompt], finite.
@@ -118,19 +127,36 @@ def bootstrap_ratio(
         raise ValueError(f"level={level} must be between 0 and 1, n_resamples={n_resamples} >= 1.")
     centre = bottom.mean()
     if centre == 0:
-        raise ValueError("The mean of the denominator is zero: there is nothing to normalise by.")
-    rows = top.reshape(-1, bottom.size)
-    divisors = _resampled(bottom[None], seed, n_resamples)[:, 0]
-    step = max(1, _CELLS // n_resamples)
-    ends = np.full((2, len(rows)), [[-np.inf], [np.inf]])
-    tail = (1 - level) / 2
-    if np.mean(divisors * np.sign(centre) <= 0) <= tail:
-        divisors[divisors == 0] = np.nan  # rare enough to be left out
-        for i in range(0, len(rows), step):
-            ratios = _resampled(rows[i : i + step], seed, n_resamples) / divisors[:, None]
-            ends[:, i : i + step] = np.nanquantile(ratios, [tail, 1 - tail], axis=0)
-    shape = top.shape[:-1]
+        raise ValueError(
+            "The mean of the denominator is zero: clean and corrupted do not differ on this "
+            "metric, so there is no difference to express effects in."
+        )
+    rows, shape = top.reshape(-1, bottom.size), top.shape[:-1]
+    ends = _ends(rows, bottom, (1 - level) / 2, seed, n_resamples)
     return (rows.mean(-1) / centre).reshape(shape), ends[0].reshape(shape), ends[1].reshape(shape)
+
+
+def matters(
+    effect: ArrayLike, low: ArrayLike, high: ArrayLike, least: float = LEAST_EFFECT
+) -> NDArray[np.bool_]:
+    """Which normalised effects count as effects: the rule of every report.
+
+    An effect matters if its interval excludes 0 and it is larger than `least` in absolute value.
+    The interval alone would let through 1 in 20 of the places that do nothing; the size alone
+    would let through noise.
+
+    Args:
+        effect: [...], in units of the whole difference between clean and corrupted.
+        low: [...], lower ends of the intervals.
+        high: [...], upper ends.
+        least: the size that an effect must exceed.
+
+    Example:
+        >>> matters([0.5, 0.01, 0.5], [0.4, 0.005, -0.1], [0.6, 0.015, 1.1])
+        array([ True, False, False])
+    """
+    clear = (np.asarray(low) > 0) | (np.asarray(high) < 0)
+    return np.asarray(clear & (np.abs(np.asarray(effect)) > least))
 
 
 def proportion(successes: int, n: int, level: float = 0.95) -> Interval:
@@ -168,6 +194,22 @@ def _checked(name: str, values: ArrayLike) -> Floats:
         bad = int((~np.isfinite(array)).sum())
         raise ValueError(f"{bad} of the {array.size} numbers in {name} are not finite.")
     return array
+
+
+def _ends(rows: Floats, bottom: Floats, tail: float, seed: int, n_resamples: int) -> Floats:
+    """Both ends of the interval of every ratio: [2, item]; infinite where nothing bounds it."""
+    ends = np.full((2, len(rows)), [[-np.inf], [np.inf]])
+    if bottom.size == 1:
+        return ends
+    divisors = _resampled(bottom[None], seed, n_resamples)[:, 0]
+    if np.mean(divisors * np.sign(bottom.mean()) <= 0) > tail:
+        return ends
+    divisors[divisors == 0] = np.nan  # rare enough to be left out
+    step = max(1, _CELLS // n_resamples)
+    for i in range(0, len(rows), step):
+        ratios = _resampled(rows[i : i + step], seed, n_resamples) / divisors[:, None]
+        ends[:, i : i + step] = np.nanquantile(ratios, [tail, 1 - tail], axis=0)
+    return ends
 
 
 def _counts(n: int, seed: int, n_resamples: int) -> Iterator[tuple[slice, Floats]]:

@@ -30,9 +30,24 @@ def versions() -> dict[str, str]:
     return found
 
 
-def machine() -> dict[str, str | int]:
-    """The processor, how many cores this process may use, and the operating system."""
-    return {"cpu": _cpu_name(), "cores": _cores(), "platform": platform.platform()}
+def machine(device: str = "cpu") -> dict[str, str | int]:
+    """The processor, how many cores this process may use, the operating system, and the GPU.
+
+    Args:
+        device: what the run computes on; for "cuda" or "cuda:1" the name of that GPU is added,
+            if torch is loaded by now and sees it.
+
+    Example:
+        >>> list(machine())
+        ['cpu', 'cores', 'platform']
+    """
+    found: dict[str, str | int] = {
+        "cpu": _cpu_name(),
+        "cores": _cores(),
+        "platform": platform.platform(),
+    }
+    gpu = _gpu_name(device)
+    return {**found, "gpu": gpu} if gpu else found
 
 
 def git_commit() -> str | None:
@@ -68,6 +83,14 @@ def _cpu_name() -> str:
         lines = []
     names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
     return next(names, "") or platform.processor() or platform.machine()
+
+
+def _gpu_name(device: str) -> str:
+    """The name of a CUDA device, empty where there is none. Does not import torch."""
+    torch = sys.modules.get("torch")
+    if torch is None or not device.startswith("cuda") or not torch.cuda.is_available():
+        return ""
+    return str(torch.cuda.get_device_name(device))
 
 
 def _cores() -> int:

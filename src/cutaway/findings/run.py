@@ -2,7 +2,8 @@
 
 Files of a run:
 
-    record.json           study, settings, versions, machine, model, times, command line
+    record.json           study, settings, versions, machine, model, times, command line;
+                          `changed` are the settings that differ from their defaults
     results.json          numbers and text
     results.safetensors   arrays
     report.html           the page
@@ -11,6 +12,7 @@ Files of a run:
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,6 +30,7 @@ ARRAYS = "results.safetensors"
 REPORT = "report.html"
 
 _STAMP = len("20260314-101500")
+_NAME = re.compile(r"\d{8}-\d{6}-.+")
 _REQUIRED: dict[str, type | tuple[type, ...]] = {
     "id": str,
     "study": str,
@@ -64,6 +67,17 @@ class Run:
     def study(self) -> str:
         """The study it ran."""
         return str(self.record["study"])
+
+    @property
+    def model(self) -> str:
+        """The name of the model it ran on; empty where the record has none."""
+        model = self.record.get("model")
+        return str(model.get("name", "")) if isinstance(model, dict) else ""
+
+    @property
+    def started(self) -> str:
+        """When it began (UTC), to the minute: "2026-03-14 10:15"."""
+        return str(self.record["started"])[:16].replace("T", " ")
 
     @property
     def report(self) -> Path:
@@ -158,24 +172,35 @@ def list_runs(root: Path = RUNS) -> tuple[list[Run], list[str]]:
 
 def run_table(runs: list[Run]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
     """The table of `cutaway runs`: its heads and a row of text for each run."""
-    heads = ("id", "study", "model", "started (UTC)", "seconds", "settings")
+    heads = ("id", "study", "model", "started (UTC)", "seconds", "not the default")
     return heads, [_row(run) for run in runs]
 
 
 def _row(run: Run) -> tuple[str, ...]:
     record = run.record
-    settings = ", ".join(f"{key}={value}" for key, value in record["settings"].items())
-    model = record.get("model")
-    name = model.get("name", "") if isinstance(model, dict) else ""
-    started = str(record["started"])[:19].replace("T", " ")
-    return run.id, run.study, str(name), started, f"{record['seconds']:.1f}", settings
+    changed = record.get("changed", record["settings"])
+    # The model has a column, and the folder is the one that is listed.
+    hidden = {"out": changed.get("out"), "model": run.model}
+    settings = ", ".join(
+        f"{name}={value}" for name, value in changed.items() if hidden.get(name, ...) != value
+    )
+    return run.id, run.study, run.model, run.started, f"{record['seconds']:.1f}", settings
 
 
 def _folders(root: Path) -> list[Path]:
-    """The folders that may be runs, oldest first: their names begin with the time."""
+    """The folders that may be runs, oldest first: named by their time, or with a record.
+
+    Others, such as a model that was trained into the same folder, are passed over.
+    """
     if not root.is_dir():
         return []
-    found = [one for one in root.iterdir() if one.is_dir() and not one.name.startswith(".")]
+    found = [
+        one
+        for one in root.iterdir()
+        if one.is_dir()
+        and not one.name.startswith(".")
+        and (_NAME.fullmatch(one.name) or (one / RECORD).is_file())
+    ]
     return sorted(found, key=lambda one: (one.name[:_STAMP], one.stat().st_mtime_ns, one.name))
 
 

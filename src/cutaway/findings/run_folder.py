@@ -18,14 +18,17 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from .. import files
 from . import environment
 from .run import ARRAYS, RECORD, REPORT, RESULTS, RUNS
 
 if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
     from numpy.typing import NDArray
+
+Settings: TypeAlias = "Mapping[str, Any] | DataclassInstance"
 
 _UNFINISHED = ".unfinished-"
 
@@ -45,7 +48,9 @@ class RunFolder:
         PosixPath('runs/20260314-101500-ioi-3fa9c2')
     """
 
-    def __init__(self, root: Path, study: str, settings: Mapping[str, Any]) -> None:
+    def __init__(
+        self, root: Path, study: str, settings: Mapping[str, Any], changed: Mapping[str, Any]
+    ) -> None:
         now = datetime.now(UTC)
         self.id = secrets.token_hex(3)
         self.path = root / f"{now:%Y%m%d-%H%M%S}-{study}-{self.id}"
@@ -57,22 +62,23 @@ class RunFolder:
             "id": self.id,
             "study": study,
             "settings": dict(settings),
+            "changed": dict(changed),
             "started": now.isoformat(timespec="seconds"),
-            "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+            "command": _command(),
             "model": {},
             "versions": environment.versions(),
-            "machine": environment.machine(),
             "commit": environment.git_commit(),
         }
 
     @classmethod
-    def create(cls, out: Path | None, study: str, settings: Mapping[str, Any]) -> RunFolder:
+    def create(cls, out: Path | None, study: str, settings: Settings) -> RunFolder:
         """Begin a run.
 
         Args:
             out: the folder that runs are kept in; None means `runs` in the working folder.
             study: its short name, such as "ioi".
-            settings: what was asked for, as JSON can say it.
+            settings: what was asked for: a dataclass, of which the record also says what differs
+                from its defaults, or names and values that JSON can say.
 
         Raises:
             ValueError: `study` cannot be part of a folder's name.
@@ -83,10 +89,12 @@ class RunFolder:
             raise ValueError(f"study={study!r} must consist of letters, digits, - and _.")
         if root.exists() and not root.is_dir():
             raise NotADirectoryError(f"{root} is a file; runs are kept in a folder.")
-        return cls(root, study, settings)
+        asked, changed = _plain(settings), _changed(settings)
+        return cls(root, study, asked, changed)
 
     def __enter__(self) -> RunFolder:
-        self._folder.mkdir(parents=True)
+        self.path.parent.mkdir(parents=True, exist_ok=True)  # so that an error names this folder
+        self._folder.mkdir()
         return self
 
     def __exit__(
@@ -105,6 +113,7 @@ class RunFolder:
         """What record.json would say if the run ended now."""
         return {
             **self._record,
+            "machine": environment.machine(str(self._record["settings"].get("device", "cpu"))),
             "timings": dict(self.timings),
             "seconds": time.perf_counter() - self._start,
         }
@@ -163,6 +172,40 @@ class RunFolder:
             {**self.record, "ended": datetime.now(UTC).isoformat(timespec="seconds")},
         )
         os.rename(self._folder, self.path)
+
+
+def _command() -> str:
+    """The command line, as it could be typed again."""
+    program = Path(sys.argv[0])
+    is_module = program.name == "__main__.py"
+    words = ["python", "-m", program.parent.name] if is_module else [program.name]
+    return shlex.join([*words, *sys.argv[1:]])
+
+
+def _plain(settings: Settings) -> dict[str, Any]:
+    """Settings by name, paths as text."""
+    values = settings if isinstance(settings, Mapping) else dataclasses.asdict(settings)
+    return {name: str(v) if isinstance(v, Path) else v for name, v in values.items()}
+
+
+def _changed(settings: Settings) -> dict[str, Any]:
+    """Those that differ from the defaults of their dataclass; all, where there are no defaults."""
+    asked = _plain(settings)
+    if isinstance(settings, Mapping):
+        return asked
+    differ = [
+        field.name
+        for field in dataclasses.fields(settings)
+        if getattr(settings, field.name) != _default(field)
+    ]
+    return {name: asked[name] for name in differ}
+
+
+def _default(field: dataclasses.Field[Any]) -> Any:
+    """A field's default; MISSING, which equals no value, where it has none."""
+    if field.default_factory is not dataclasses.MISSING:
+        return field.default_factory()
+    return field.default
 
 
 def _finite(value: Any) -> Any:

@@ -11,7 +11,7 @@ import numpy as np
 from . import ioi_text
 from .ioi_text import CANONICAL, Template, pair_is_held_out, slot_of
 from .ioi_words import THIRD_NAMES, check_choice, names_for, templates_for, words_for
-from .prompts import Prompt, TaskError, start_tokens, tokenizer_of
+from .prompts import Prompt, TaskError, tokenizer_of
 from .task import Task
 
 if TYPE_CHECKING:
@@ -215,7 +215,7 @@ def _prompt(
     group: str | None = None,
 ) -> Prompt:
     tokenizer = tokenizer_of(model)
-    start = start_tokens(model)
+    start = model.start_tokens()
     clean_words = _fillers(scene, (cast.io, cast.s, cast.s))
     corrupted_words = _fillers(scene, _corrupted_names(cast, corruption))
     clean, slots = _tokenize(tokenizer, scene.template, clean_words, start)

@@ -47,12 +47,6 @@ class Prompt:
     """What kind of prompt it is, e.g. the id of its template."""
 
 
-def start_tokens(model: HookedTransformer) -> list[int]:
-    """What goes before a prompt: BOS where the model wants it, otherwise nothing."""
-    bos = tokenizer_of(model).bos_token_id
-    return [bos] if model.cfg.default_prepend_bos and bos is not None else []
-
-
 def tokenizer_of(model: HookedTransformer) -> Tokenizer:
     """The model's tokenizer; a model without one can take no prompts in words."""
     if model.tokenizer is None:
@@ -92,8 +86,8 @@ def parse_rows(
     Args:
         model: gives the tokenizer, the context length and whether BOS goes first.
         rows: what to call a row in an error (`line 3`) -> the row: `clean`, `corrupted`,
-            `answer`, `wrong`, and optionally `positions` (name -> index into the tokens, BOS
-            counted) and `group`.
+            `answer`, `wrong`, and optionally `positions` (name -> index into the tokens of
+            `clean`, where 0 is the first token of the text: BOS is not counted) and `group`.
         source: what to call the whole in an error.
 
     Raises:
@@ -173,36 +167,52 @@ def _text_faults(model: HookedTransformer, row: Mapping[str, Any]) -> list[str]:
         faults.append(f"field 'wrong': {row['wrong']!r} is the answer itself")
     if row["clean"] == row["corrupted"]:
         faults.append("field 'corrupted': the same text as 'clean'")
-    start = len(start_tokens(model))
-    clean, corrupted = (start + len(tokenizer.encode(row[k])) for k in ("clean", "corrupted"))
+    clean, corrupted = (len(tokenizer.encode(row[name])) for name in ("clean", "corrupted"))
     if clean != corrupted:
         faults.append(
             f"field 'corrupted': {corrupted} tokens, but 'clean' has {clean}; "
             "they must be equally long"
         )
-    if clean > model.cfg.n_ctx:
+    start = len(model.start_tokens())
+    if start + clean > model.cfg.n_ctx:
+        bos = " with BOS" if start else ""
         faults.append(
-            f"field 'clean': {clean} tokens, but the model's context is {model.cfg.n_ctx}"
+            f"field 'clean': {start + clean} tokens{bos}, but the model's context is "
+            f"{model.cfg.n_ctx}"
         )
-    return faults + [
-        f"field 'positions': {name}={index} is outside 0 to {clean - 1}"
-        for name, index in row.get("positions", {}).items()
-        if not 0 <= index < clean
+    return faults + _position_faults(row.get("positions", {}), clean - 1)
+
+
+def _position_faults(positions: Mapping[str, int], last: int) -> list[str]:
+    """Indices outside the text, and an END that is not its last token."""
+    faults = [
+        f"field 'positions': {name}={index} is outside 0 to {last}, the tokens of 'clean' "
+        "without BOS"
+        for name, index in positions.items()
+        if not 0 <= index <= last
     ]
+    if positions.get("END", last) != last:
+        faults.append(
+            f"field 'positions': END={positions['END']} is not the last token of 'clean', "
+            f"{last}; it can be left out"
+        )
+    return faults
 
 
 def _prompt(model: HookedTransformer, row: Mapping[str, Any]) -> Prompt:
     tokenizer = tokenizer_of(model)
-    clean = start_tokens(model) + tokenizer.encode(row["clean"])
+    start = model.start_tokens()
+    clean = start + tokenizer.encode(row["clean"])
+    given = {name: len(start) + index for name, index in row.get("positions", {}).items()}
     return Prompt(
         clean=clean,
-        corrupted=start_tokens(model) + tokenizer.encode(row["corrupted"]),
+        corrupted=start + tokenizer.encode(row["corrupted"]),
         clean_text=row["clean"],
         corrupted_text=row["corrupted"],
         answer=row["answer"],
         wrong=row["wrong"],
         answer_token=tokenizer.single(row["answer"]),
         wrong_token=tokenizer.single(row["wrong"]),
-        positions={"END": len(clean) - 1, **row.get("positions", {})},
+        positions={**given, "END": len(clean) - 1},
         group=row.get("group", ""),
     )

@@ -99,6 +99,8 @@ class Task:
     """What kind of prompt each is, e.g. the id of its template."""
     settings: dict[str, Any] = field(default_factory=dict)
     """What made the task, enough to make it again."""
+    n_before: int = 0
+    """Tokens before the text of every prompt: 1 where BOS goes first, otherwise 0."""
 
     @classmethod
     def from_prompts(
@@ -112,7 +114,8 @@ class Task:
         Args:
             model: gives the tokenizer, the context length and whether BOS goes first.
             rows: dictionaries with `clean`, `corrupted`, `answer`, `wrong` and optionally
-                `positions` (name -> index into `model.to_tokens(clean)`) and `group`.
+                `group` and `positions` (name -> index into the tokens of `clean`: 0 is the first
+                token of the text, BOS is not counted; END is added).
             name: what to call the task.
 
         Raises:
@@ -122,7 +125,7 @@ class Task:
             >>> Task.from_prompts(model, [{  # doctest: +SKIP
             ...     "clean": "When John and Mary went to the store, John gave a drink to",
             ...     "corrupted": "When John and Mary went to the store, Mary gave a drink to",
-            ...     "answer": " Mary", "wrong": " John", "positions": {"S2": 10}}])
+            ...     "answer": " Mary", "wrong": " John", "positions": {"S2": 9}}])
         """
         named = {f"prompt {i}": row for i, row in enumerate(rows)}
         return cls.build(model, parse_rows(model, named), name)
@@ -181,6 +184,7 @@ class Task:
             wrong_text=tuple(prompt.wrong for prompt in prompts),
             group=tuple(prompt.group for prompt in prompts),
             settings=settings or {"task": name},
+            n_before=len(model.start_tokens()),
         )
 
     def __len__(self) -> int:
@@ -192,11 +196,20 @@ class Task:
         return (self.clean != self.corrupted).long().argmax(1)
 
     def subset(self, indices: Sequence[int] | Int[Tensor, " chosen"]) -> Self:
-        """The task with some of its prompts, in the order of `indices`."""
+        """The task with some of its prompts, in the order of `indices`.
+
+        Columns that only hold padding on the right are cut; a task of one's own making that is
+        padded on the left keeps all its columns, so that its positions stay true.
+        """
         chosen = torch.as_tensor(indices, dtype=torch.long, device=self.clean.device)
         if chosen.numel() == 0:
             raise TaskError(f"The task {self.name!r} has no prompts left.")
+        metric = self.metric.subset(chosen)
+        positions = {name: index[chosen] for name, index in self.positions.items()}
         longest = int(self.lengths[chosen].max())
+        named = [metric.positions.to(chosen.device), *(p[:, None] for p in positions.values())]
+        if int(torch.cat(named, dim=1).max()) >= longest:  # padded on the left
+            longest = self.clean.shape[1]
 
         def texts(values: tuple[str, ...]) -> tuple[str, ...]:
             return tuple(values[i] for i in chosen.tolist())
@@ -206,10 +219,10 @@ class Task:
             clean=self.clean[chosen, :longest],
             corrupted=self.corrupted[chosen, :longest],
             lengths=self.lengths[chosen],
-            positions={name: index[chosen] for name, index in self.positions.items()},
+            positions=positions,
             correct=self.correct[chosen],
             wrong=self.wrong[chosen],
-            metric=self.metric.subset(chosen),
+            metric=metric,
             clean_text=texts(self.clean_text),
             corrupted_text=texts(self.corrupted_text),
             answer_text=texts(self.answer_text),
@@ -253,7 +266,16 @@ class Task:
         return [torch.cat(found).numpy() for found in values]
 
     def save(self, path: str | Path) -> None:
-        """Write the prompts as JSONL, one pair per line. The metric is not written."""
+        """Write the prompts as JSONL, one pair per line, for models with BOS and without.
+
+        Positions are counted in the text, without BOS; END, which is always the last token, is
+        not written, nor is the metric.
+
+        Raises:
+            TaskError: a position that the text does not have, or an END that is not the last
+                token; the message names the prompt.
+        """
+        counted = self._counted_in_the_text()
         rows = []
         for i in range(len(self)):
             row = {
@@ -261,11 +283,30 @@ class Task:
                 "corrupted": self.corrupted_text[i],
                 "answer": self.answer_text[i],
                 "wrong": self.wrong_text[i],
-                "positions": {name: int(index[i]) for name, index in self.positions.items()},
+                "positions": {name: index[i] for name, index in counted.items()},
                 "group": self.group[i],
             }
             rows.append(json.dumps(row, ensure_ascii=False) + "\n")
         write_text(path, "".join(rows))
+
+    def _counted_in_the_text(self) -> dict[str, list[int]]:
+        """Named positions but END, where 0 is the first token of the text."""
+        last = self.lengths - 1
+        for name, index in self.positions.items():
+            is_wrong = index != last if name == "END" else (index < self.n_before) | (index > last)
+            if bool(is_wrong.any()):
+                prompt = int(is_wrong.long().argmax())
+                where = "the last token" if name == "END" else "a token of the text"
+                raise TaskError(
+                    f"The task {self.name!r} cannot be saved: in prompt {prompt} {name}="
+                    f"{int(index[prompt])} is not {where} (of {int(self.lengths[prompt])} tokens, "
+                    f"{self.n_before} of them before the text)."
+                )
+        return {
+            name: (index - self.n_before).tolist()
+            for name, index in self.positions.items()
+            if name != "END"
+        }
 
     def __repr__(self) -> str:
         return (

@@ -36,7 +36,7 @@ class TrainSettings:
 class IOIMiniSettings:
     """Train the embedded model ioi-mini again, from nothing."""
 
-    out: Path = Path("ioi-mini")
+    out: Path = Path("runs/ioi-mini")
     """The folder that the model is saved in; a run that was stopped goes on from there."""
     train: TrainSettings = field(default_factory=TrainSettings)
     """How to train; the defaults are the recipe of the model that is shipped."""

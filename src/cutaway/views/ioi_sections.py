@@ -15,7 +15,7 @@ from .ioi_data import EffectMap, IOIReportData
 from .ioi_text import CAUTIONS, CORRUPTIONS, SITES
 from .layout import Beside, Disclosure, Note, Section
 from .markup import Markup, tag, visible_space
-from .numbers import number
+from .numbers import interval_text, number
 from .table import Cell, Column, Share, TableView
 from .tokens import TokenLine, TokensView
 from .view import Part
@@ -257,7 +257,7 @@ def ablation(data: IOIReportData) -> tuple[Section, ...]:
         "Are they needed?",
         "Patching shows what is enough to bring the answer back. Taking heads out of the clean run "
         f"shows what it needs. Here {count} are taken out together: "
-        f"{say.listed(data.ablated_heads)}.",
+        f"{say.listed(data.ablated_heads)}.{_other_prompts(data)}",
         BarsView(
             bars,
             title="Ablating the top heads, against as many random heads",
@@ -271,6 +271,16 @@ def ablation(data: IOIReportData) -> tuple[Section, ...]:
         _caution("ablation"),
     )
     return (section,)
+
+
+def _other_prompts(data: IOIReportData) -> str:
+    """Why the intact model has another number here; nothing where it has the same."""
+    if data.intact is None:
+        return ""
+    return (
+        " The prompts are others than those that the heads were chosen on, since those would "
+        f"flatter the choice; on these the intact model has {interval_text(data.intact)}."
+    )
 
 
 def _map(effects: EffectMap, **looks: Any) -> HeatmapView:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -40,8 +40,7 @@ def run_ioi(settings: IOISettings, show: Show = lambda name, share: None) -> Fin
         >>> finished = run_ioi(IOISettings(n_prompts=32))
         >>> finished.folder / "report.html"
     """
-    asked = {name: str(v) if isinstance(v, Path) else v for name, v in asdict(settings).items()}
-    with RunFolder.create(settings.out, "ioi", asked) as run:
+    with RunFolder.create(settings.out, "ioi", settings) as run:
         steps = Steps(run, show)
         with steps("load the model"):
             model = HookedTransformer.from_pretrained(settings.model, device=settings.device)

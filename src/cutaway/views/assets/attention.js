@@ -6,6 +6,7 @@
   const HALF = 0.54;
   const STRONG = 0.695;
   const LEAST_LABELLED = 10; // pixels: cells smaller than this get no token beside them
+  const LABEL_HEIGHT = 12; // pixels from one label to the next
 
   const make = (name, className, text = "") =>
     Object.assign(document.createElement(name), { className, textContent: text });
@@ -74,11 +75,15 @@
     if (roomy < LEAST_LABELLED) {
       return { cell: Math.max(1, width / size), left: 0, top: 0, labelled: false };
     }
-    return { cell: Math.min(roomy, 26), left: gutter, top: Math.ceil(gutter * 0.85), labelled: true };
+    const cell = Math.min(roomy, 26);
+    // The narrower the columns, the steeper their labels, so that they do not cover each other.
+    const turn = Math.max(0.95, Math.asin(Math.min(1, LABEL_HEIGHT / cell)));
+    const top = Math.ceil(gutter * (Math.sin(turn) + 0.04));
+    return { cell, turn, left: gutter, top, labelled: true };
   }
 
   function drawLabels(context, state, place, inks) {
-    const { cell, left, top } = place;
+    const { cell, turn, left, top } = place;
     context.textBaseline = "middle";
     state.example.tokens.forEach((token, i) => {
       context.fillStyle = i === state.token ? inks.ink : inks.muted;
@@ -86,7 +91,7 @@
       context.fillText(short(visible(token)), left - 5, top + (i + 0.5) * cell);
       context.save();
       context.translate(left + (i + 0.5) * cell, top - 4);
-      context.rotate(-0.95);
+      context.rotate(-turn);
       context.textAlign = "left";
       context.fillText(short(visible(token)), 0, 0);
       context.restore();
