@@ -19,7 +19,7 @@ INSTALL_PACKAGE := -m pip install --quiet --no-deps --no-build-isolation --edita
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 8
 
 .DEFAULT_GOAL := help
-.PHONY: help ioi test test-all lint bench lab clean
+.PHONY: help ioi test test-all lint bench lab notebooks clean
 .DELETE_ON_ERROR:
 
 help: ## Show this list
@@ -44,6 +44,9 @@ bench: $(PEERS_OK) ## Time the patching sweep beside TransformerLens, in an envi
 
 lab: $(DEV) ## Open the notebooks
 	@$(BIN)/jupyter lab $(if $(filter 0,$(shell id -u)),--allow-root) notebooks
+
+notebooks: $(DEV) ## Run the notebooks again and keep the executed copies
+	@$(BIN)/python notebooks/build.py $(ARGS)
 
 clean: ## Remove the environments and all caches (runs/ stays)
 	rm -rf $(VENV) $(PEERS) .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist
