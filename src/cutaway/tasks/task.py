@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -129,6 +129,64 @@ class Task:
         """
         named = {f"prompt {i}": row for i, row in enumerate(rows)}
         return cls.build(model, parse_rows(model, named), name)
+
+    @classmethod
+    def from_tokens(
+        cls,
+        clean: Int[Tensor, "prompt pos"],
+        corrupted: Int[Tensor, "prompt pos"],
+        correct: Int[Tensor, " prompt"],
+        wrong: Int[Tensor, " prompt"],
+        *,
+        lengths: Int[Tensor, " prompt"] | None = None,
+        positions: dict[str, Int[Tensor, " prompt"]] | None = None,
+        metric: Metric | None = None,
+        name: str = "tokens",
+    ) -> Self:
+        """A task of token numbers, where there is no text.
+
+        Args:
+            clean: prompts that have the answer.
+            corrupted: the changed prompts, as long.
+            correct: the answers.
+            wrong: the tokens that they are compared with.
+            lengths: tokens without padding; None means that there is none.
+            positions: named positions besides END, the last token.
+            metric: None means the logit difference at END.
+            name: what to call the task.
+
+        Raises:
+            TaskError: clean and corrupted prompts of different shapes.
+
+        Example:
+            >>> tokens = torch.tensor([[1, 2, 3]])
+            >>> Task.from_tokens(tokens, tokens.flip(1), tokens[:, 0], tokens[:, 1]).positions
+            {'END': tensor([2])}
+        """
+        if clean.shape != corrupted.shape:
+            raise TaskError(
+                f"Clean prompts {tuple(clean.shape)} and corrupted ones {tuple(corrupted.shape)} "
+                "must have the same shape [prompt, pos]."
+            )
+        n_prompts, n_pos = clean.shape
+        lengths = torch.full_like(correct, n_pos) if lengths is None else lengths
+        positions = {"END": lengths - 1, **(positions or {})}
+        nothing = ("",) * n_prompts
+        return cls(
+            name=name,
+            clean=clean,
+            corrupted=corrupted,
+            lengths=lengths,
+            positions={key: positions[key] for key in _in_order(positions)},
+            correct=correct,
+            wrong=wrong,
+            metric=metric or LogitDifference.at(positions["END"], correct, wrong),
+            clean_text=nothing,
+            corrupted_text=nothing,
+            answer_text=nothing,
+            wrong_text=nothing,
+            group=nothing,
+        )
 
     @classmethod
     def load(cls, path: str | Path, model: HookedTransformer) -> Self:
@@ -315,7 +373,7 @@ class Task:
         )
 
 
-def _in_order(positions: dict[str, int]) -> list[str]:
+def _in_order(positions: Iterable[str]) -> list[str]:
     """END last, everything else as given."""
     return [*(name for name in positions if name != "END"), "END"]
 
