@@ -240,3 +240,67 @@ def test_components_pass_the_norm_as_their_sum_does(kind: str | None) -> None:
 def test_a_layer_that_does_not_exist(cache: ActivationCache) -> None:
     with pytest.raises(ValueError, match="layer=4 is not between 0 and 3"):
         cache.decompose_resid(4)
+
+
+def test_what_is_not_there_says_why(model: HookedTransformer) -> None:
+    with torch.no_grad():
+        _, cache = model.run_with_cache(TOKENS, stop_at_layer=2)
+    with pytest.raises(UnknownHook, match=r"on demand: run with names_filter=.*use_attn_result"):
+        cache["result", 0]
+    with pytest.raises(UnknownHook, match=r"set_use_split_qkv_input\(True\)"):
+        cache["blocks.0.hook_q_input"]
+    with pytest.raises(UnknownHook, match="did not keep it .* or did not reach it"):
+        cache["pattern", 2]
+
+
+# ---- the smallest parts ----
+
+
+@settings(max_examples=20)
+@given(configs(min_layers=1), st.booleans(), st.booleans(), st.data())
+def test_the_smallest_parts_sum_to_the_stream(
+    cfg: ModelConfig, neurons: bool, mlp_input: bool, data: st.DataObject
+) -> None:
+    _, cache = run(random_model(cfg))
+    layer = data.draw(st.integers(0, cfg.n_layers - mlp_input))
+    whole = cache.accumulated_resid(layer, mlp_input=mlp_input)[-1]
+    parts, labels = cache.get_full_resid_decomposition(
+        layer, mlp_input, expand_neurons=neurons, return_labels=True
+    )
+    assert_close(parts.sum(0), whole)
+    assert len(labels) == len(parts) == len(set(labels)) and labels[-1] == "bias"
+
+
+def test_neurons(model: HookedTransformer, cache: ActivationCache) -> None:
+    stack, labels = cache.stack_neuron_results(2, return_labels=True, incl_remainder=True)
+    d_mlp = model.cfg.d_mlp
+    assert labels[0] == "L0N0" and labels[d_mlp] == "L1N0" and labels[-1] == "remainder"
+    assert_close(stack.sum(0), cache["resid_pre", 2])
+    assert_close(stack[:d_mlp].sum(0) + model.b_out[0], cache["mlp_out", 0])
+    some, labels = cache.stack_neuron_results(
+        2, pos_slice=-1, neuron_slice=[3, 5], return_labels=True, apply_ln=True
+    )
+    assert labels == ["L0N3", "L0N5", "L1N3", "L1N5"]
+    whole = cache.stack_neuron_results(2, apply_ln=True)[:, :, -1]
+    assert_close(some, whole[[3, 5, d_mlp + 3, d_mlp + 5]])
+
+
+def test_biases_written_so_far(model: HookedTransformer) -> None:
+    total = model.b_O[:2].sum(0) + model.b_out[:1].sum(0)
+    assert_close(model.accumulated_bias(1, mlp_input=True), total)
+    assert_close(model.accumulated_bias(), model.b_O.sum(0) + model.b_out.sum(0))
+    assert_close(model.accumulated_bias(2, include_mlp_biases=False), model.b_O[:2].sum(0))
+    with pytest.raises(ValueError, match="layer=3 is not between 0 and 2"):
+        model.accumulated_bias(3, mlp_input=True)
+
+
+def test_part_of_the_batch(cache: ActivationCache) -> None:
+    stack = cache.decompose_resid()
+    whole = cache.logit_attrs(stack, torch.tensor([3, 4]), torch.tensor([5, 6]))
+    one = cache.logit_attrs(stack, torch.tensor([4]), torch.tensor([6]), batch_slice=[1])
+    assert_close(one, whole[:, 1:])
+    single = cache.logit_attrs(stack[:, 1], 4, 6, batch_slice=1, has_batch_dim=False)
+    assert_close(single, whole[:, 1])
+    each = torch.arange(stack.shape[2])[None].expand(2, -1)
+    by_position = cache.logit_attrs(stack, each)
+    assert_close(by_position[:, :, 3], cache.logit_attrs(stack, 3)[:, :, 3])

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cutaway.model.factored import FactoredMatrix
+from cutaway.model.factored import FactoredMatrix, composition_scores
 
 
 def close(actual: torch.Tensor, expected: torch.Tensor) -> None:
@@ -55,5 +55,41 @@ def test_eigenvalues_and_single_heads() -> None:
 def test_what_it_refuses() -> None:
     with pytest.raises(ValueError, match="has no eigenvalues"):
         _ = FactoredMatrix(torch.zeros(3, 2), torch.zeros(2, 4)).eigenvalues
-    with pytest.raises(IndexError, match="only the leading axes"):
-        FactoredMatrix(torch.zeros(3, 2), torch.zeros(2, 3))[0]
+    with pytest.raises(IndexError, match="3 indices for a matrix of 2 axes"):
+        FactoredMatrix(torch.zeros(3, 2), torch.zeros(2, 3))[0, 0, 0]
+    with pytest.raises(ValueError, match="takes one number"):
+        FactoredMatrix(torch.zeros(3, 2), torch.zeros(2, 3)) * torch.ones(3)
+
+
+def test_rows_and_columns_can_be_taken_and_keep_their_axis() -> None:
+    a, b = torch.randn(2, 1, 6, 2), torch.randn(3, 2, 5)  # broadcast to [2, 3, 6, 5]
+    matrix, product = FactoredMatrix(a, b), a @ b
+    assert matrix.ndim == 4 and matrix.shape == (2, 3, 6, 5)
+    assert (matrix.ldim, matrix.mdim, matrix.rdim) == (6, 2, 5)
+    torch.testing.assert_close(matrix[1, 2].AB, product[1, 2])
+    torch.testing.assert_close(matrix[1, 2, 3].AB, product[1, 2, 3:4])
+    torch.testing.assert_close(matrix[1, 2, -1].AB, product[1, 2, -1:])
+    torch.testing.assert_close(matrix[1, 2, 3, -1].AB, product[1, 2, 3:4, -1:])
+    torch.testing.assert_close(matrix[:, 0, :4, 1:3].AB, product[:, 0, :4, 1:3])
+    torch.testing.assert_close(matrix[0, 0, [1, 4]].AB, product[0, 0, [1, 4]])
+    torch.testing.assert_close(matrix[1, 1][2, 3].AB, product[1, 1, 2:3, 3:4])
+    torch.testing.assert_close(matrix.get_corner(2), product[:2, :2, :2, :2])
+    torch.testing.assert_close((2 * matrix).AB, 2 * product)
+
+
+def test_other_forms_of_the_same_product() -> None:
+    a, b = torch.randn(3, 6, 2), torch.randn(3, 2, 6)
+    matrix, product = FactoredMatrix(a, b), a @ b
+    even = matrix.make_even()
+    torch.testing.assert_close(even.AB, product)
+    torch.testing.assert_close(even.A.norm(dim=-2), even.B.norm(dim=-1))
+    torch.testing.assert_close(matrix.U @ matrix.collapse_l(), product)
+    torch.testing.assert_close(matrix.collapse_r() @ matrix.V.mT, product)
+    torch.testing.assert_close(matrix.BA, b @ a)
+    assert torch.equal(matrix.Vh, matrix.V)
+    assert matrix.unsqueeze(0).shape == (1, 3, 6, 6)
+    scores = composition_scores(matrix, matrix.T)
+    assert scores.shape == (3, 3)
+    expected = torch.linalg.matrix_norm(product[:, None] @ product.mT[None])
+    norms = torch.linalg.matrix_norm(product)
+    torch.testing.assert_close(scores, expected / norms[:, None] / norms)

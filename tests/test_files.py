@@ -143,3 +143,12 @@ def test_the_digest_is_that_of_the_bytes(tmp_path_factory: pytest.TempPathFactor
 def test_a_missing_file_has_no_digest(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         files.digest(tmp_path / "missing.bin")
+
+
+def test_the_permissions_follow_the_umask_whatever_the_writer_did(tmp_path: Path) -> None:
+    (tmp_path / "new").touch()
+    with files.atomic_path(tmp_path / "private.bin") as temporary:
+        temporary.write_bytes(b"x")
+        temporary.chmod(0o600)
+    assert (tmp_path / "private.bin").stat().st_mode == (tmp_path / "new").stat().st_mode
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["new", "private.bin"]

@@ -90,6 +90,17 @@ def test_draws_follow_the_softmax_at_the_temperature(model: HookedTransformer) -
         assert (frequency - expected).abs().max() < 0.04
 
 
+def test_only_the_likeliest_are_drawn(model: HookedTransformer) -> None:
+    tokens = torch.tensor([[3, 4]]).repeat(400, 1)
+    with torch.no_grad():
+        likeliest = model(tokens[:1])[0, -1].topk(3).indices
+    generator = torch.Generator().manual_seed(0)
+    out = model.generate(tokens, 1, temperature=3.0, top_k=3, generator=generator)
+    assert set(out[:, -1].tolist()) == set(likeliest.tolist())
+    greedy = model.generate("w1", 5, temperature=0)
+    assert model.generate("w1", 5, top_k=1, verbose=False) == greedy
+
+
 def test_greedy_has_two_spellings(model: HookedTransformer) -> None:
     assert model.generate("w1", 5, temperature=0) == model.generate("w1", 5, do_sample=False)
 
@@ -154,6 +165,8 @@ def test_hooks_act_while_generating(model: HookedTransformer) -> None:
         ({"max_new_tokens": 10}, "a prompt of 3 tokens and max_new_tokens=10 .* is 12: .* most 9"),
         ({"max_new_tokens": 0}, "max_new_tokens=0 is not a positive"),
         ({"temperature": -1.0}, "temperature=-1.0 is negative"),
+        ({"top_k": 0}, "top_k=0 leaves no token to draw"),
+        ({"return_type": "text"}, "return_type='text' is unknown"),
     ],
 )
 def test_what_cannot_be_done_is_said(
@@ -164,7 +177,7 @@ def test_what_cannot_be_done_is_said(
 
 
 def test_a_model_without_a_tokenizer_takes_tokens() -> None:
-    model = random_model(CFG)
+    model = HookedTransformer(CFG)
     assert model.generate(torch.tensor([[1, 2]]), 3).shape == (1, 5)
     with pytest.raises(ValueError, match="has no tokenizer"):
         model.generate("w1", 3)

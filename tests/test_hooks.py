@@ -247,6 +247,48 @@ def test_functions_can_be_left_attached(model: HookedTransformer) -> None:
     assert attached(model) == 0
 
 
+def test_levels_and_directions(model: HookedTransformer) -> None:
+    model.add_hook("hook_embed", look, level=1)
+    model.add_hook("hook_embed", look, level=2)
+    model.add_hook("hook_embed", look, dir="bwd", level=2)
+    model.hook_dict["hook_embed"].add_perma_hook(look)
+    model.reset_hooks(level=1)
+    assert attached(model) == 3
+    model.remove_all_hook_fns(direction="bwd")
+    assert attached(model) == 2
+    model.reset_hooks()
+    assert attached(model) == 1 and model.hook_dict["hook_embed"].has_hooks()
+
+
+@torch.no_grad()
+def test_switches_keep_what_is_computed_on_demand(model: HookedTransformer) -> None:
+    _, lean = model.run_with_cache(TOKENS)
+    for switch, name, shape in (
+        ("attn_result", "attn.hook_result", (3, 7, 4, 16)),
+        ("split_qkv_input", "hook_k_input", (3, 7, 4, 16)),
+        ("attn_in", "hook_attn_in", (3, 7, 4, 16)),
+        ("hook_mlp_in", "hook_mlp_in", (3, 7, 16)),
+    ):
+        name, turn = f"blocks.1.{name}", getattr(model, f"set_use_{switch}")
+        assert name not in lean
+        turn(True)
+        assert getattr(model.cfg, f"use_{switch}")
+        assert model.run_with_cache(TOKENS)[1][name].shape == shape
+        turn(False)
+        assert name not in model.run_with_cache(TOKENS)[1]
+    model.set_use_attn_in(True)
+    assert "blocks.0.hook_attn_in" in HookedTransformer(model.cfg).run_with_cache(TOKENS)[1]
+
+
+@torch.no_grad()
+def test_contexts_can_be_emptied_after_a_run(model: HookedTransformer) -> None:
+    model.hook_dict["hook_embed"].ctx["a"] = 1
+    model.run_with_cache(TOKENS)
+    assert model.hook_dict["hook_embed"].ctx
+    model.run_with_cache(TOKENS, clear_contexts=True)
+    assert not model.hook_dict["hook_embed"].ctx
+
+
 def test_functions_run_in_order(model: HookedTransformer) -> None:
     order: list[str] = []
     for label, prepend in (("second", False), ("third", False), ("first", True)):
@@ -289,7 +331,7 @@ def test_hooks_can_talk_through_the_context(model: HookedTransformer) -> None:
         (["hook_embed", "hook_embedding"], "'hook_embedding'.*hook_embed"),
         ([], "the list of hook names is empty"),
         (lambda name: name.startswith("decoder"), "the filter matches no hook point"),
-        ("z", "no hook point is called 'z'"),
+        ("z", "no hook point is called 'z' here; near matches: blocks.0.attn.hook_z, blocks.1"),
     ],
 )
 def test_a_name_that_matches_nothing_is_an_error(
@@ -325,6 +367,7 @@ def test_the_names_are_those_of_the_field() -> None:
         f"{block}attn.hook_result",
         *(f"{block}mlp.hook_{x}" for x in ("pre", "post")),
         *(f"{block}ln{i}.hook_{x}" for i in (1, 2) for x in ("scale", "normalized")),
+        *("unembed.hook_in", "unembed.hook_out"),
     }
     llama = set(random_model(GROUPED).hook_dict)
     assert {f"{block}attn.hook_rot_q", f"{block}mlp.hook_pre_linear"} <= llama

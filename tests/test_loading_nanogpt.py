@@ -50,6 +50,11 @@ def model(
     return HookedTransformer.from_pretrained_no_processing(path)
 
 
+def after(norm: Any, normalized: Tensor) -> Tensor:
+    """What a LayerNorm puts out: its own hook point is before w and b."""
+    return normalized * norm.w + norm.b
+
+
 def ours(model: HookedTransformer, tokens: Tensor) -> dict[str, Tensor]:
     """Our values under llm-viz' names and in its shapes; those without a number are of layer 0."""
     logits, cache = model.run_with_cache(tokens)
@@ -59,7 +64,7 @@ def ours(model: HookedTransformer, tokens: Tensor) -> dict[str, Tensor]:
         "tok_emb": cache["embed"],
         "pos_emb": cache["pos_embed"][:1],
         "x": cache["resid_pre", 0],
-        "ln1": cache["normalized", 0, "ln1"],
+        "ln1": after(model.blocks[0].ln1, cache["normalized", 0, "ln1"]),
         "q": q.transpose(1, 2),
         "k": k.transpose(1, 2),
         "v": v.transpose(1, 2),
@@ -69,7 +74,7 @@ def ours(model: HookedTransformer, tokens: Tensor) -> dict[str, Tensor]:
         "y": z.flatten(2),
         "yProj": cache["attn_out", 0],
         "attnResid": cache["resid_mid", 0],
-        "ln2": cache["normalized", 0, "ln2"],
+        "ln2": after(model.blocks[0].ln2, cache["normalized", 0, "ln2"]),
         "fc": cache["mlp_pre", 0],
         "gelu": cache["mlp_post", 0],
         "mlp": cache["mlp_out", 0],
@@ -77,7 +82,7 @@ def ours(model: HookedTransformer, tokens: Tensor) -> dict[str, Tensor]:
         "block0": cache["resid_post", 0],
         "block1": cache["resid_post", 1],
         "block2": cache["resid_post", 2],
-        "ln_f": cache["ln_final.hook_normalized"],
+        "ln_f": after(model.ln_final, cache["ln_final.hook_normalized"]),
         "lm_head": logits,
         "probs": logits.softmax(-1),
     }

@@ -264,3 +264,81 @@ def test_what_the_hub_refuses_is_said_plainly(
     monkeypatch.setattr(huggingface_hub, "snapshot_download", Hub(tmp_path, fault))
     with pytest.raises(LoadError, match=message):
         load_checkpoint("a/b", revision="v1")
+
+
+# ---- names, devices, permissions ----
+
+
+def test_an_empty_name_is_not_the_folder_one_is_in(tmp_path: Path, monkeypatch: Any) -> None:
+    HookedTransformer(CFG).save_pretrained(tmp_path / "model")
+    monkeypatch.chdir(tmp_path / "model")
+    for name in ("", "  "):
+        with pytest.raises(LoadError, match="the name of the model is empty: give the name"):
+            HookedTransformer.from_pretrained(name)
+
+
+def test_an_embedded_name_and_a_folder_of_that_name(tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.chdir(tmp_path)
+    name = embedded_models()[0]
+    embedded = HookedTransformer.from_pretrained(name)
+    (tmp_path / name).mkdir()
+    (tmp_path / name / "notes.txt").write_text("no model")
+    assert HookedTransformer.from_pretrained(name).digest == embedded.digest
+    (tmp_path / name / "notes.txt").unlink()
+    HookedTransformer(CFG).save_pretrained(tmp_path / name)
+    with pytest.raises(LoadError, match=f"also a folder with a model: write './{name}'"):
+        HookedTransformer.from_pretrained(name)
+    for path in (f"./{name}", Path(name), tmp_path / name):
+        assert HookedTransformer.from_pretrained(path).cfg.model_name == "tiny"
+
+
+@pytest.mark.parametrize("device", ["cuda", "cuda:1", "mps"])
+def test_a_device_that_is_not_there(device: str, monkeypatch: Any) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    message = f"device='{device}' cannot be used here: torch finds none; take 'cpu'"
+    with pytest.raises(ValueError, match=message):
+        HookedTransformer.from_pretrained(embedded_models()[0], device=device)
+    with pytest.raises(ValueError, match=message):
+        HookedTransformer(CFG, device=device)
+
+
+def test_names_of_devices_and_number_formats() -> None:
+    with pytest.raises(ValueError, match="device='gpu' is unknown; it can be cpu, cuda or mps"):
+        HookedTransformer(CFG, device="gpu")
+    with pytest.raises(ValueError, match="dtype='int4' is unknown; it can be float32"):
+        HookedTransformer.from_pretrained(embedded_models()[0], dtype="int4")
+    half = HookedTransformer.from_pretrained(embedded_models()[0], dtype="bf16")
+    assert half.dtype == torch.bfloat16 and half.cfg.dtype == "bfloat16"
+
+
+def test_saved_files_have_the_permissions_of_new_files(tmp_path: Path) -> None:
+    (tmp_path / "new").touch()
+    HookedTransformer(CFG, words()).save_pretrained(tmp_path / "model")
+    expected = (tmp_path / "new").stat().st_mode
+    assert {path.stat().st_mode for path in (tmp_path / "model").iterdir()} == {expected}
+
+
+@torch.no_grad()
+def test_a_gated_mlp_of_transformerlens_has_its_bias_behind_the_gate(tmp_path: Path) -> None:
+    cfg = CFG.replace(gated_mlp=True)
+    state = {
+        name: torch.randn(v.shape) / 4 for name, v in HookedTransformer(cfg).state_dict().items()
+    }
+    theirs = {name: v for name, v in state.items() if not name.endswith("b_gate")}
+    torch.save(theirs, tmp_path / "theirs.pt")
+    model = HookedTransformer.from_pretrained_no_processing(tmp_path / "theirs.pt", cfg=cfg)
+    tokens = torch.tensor([[0, 3, 8, 2]])
+    _, cache = model.run_with_cache(tokens)
+    for layer in range(2):
+        mlp = f"blocks.{layer}.mlp."
+        x = model.blocks[layer].ln2(cache["resid_mid", layer])
+        gate = torch.nn.functional.gelu(x @ theirs[mlp + "W_gate"], approximate="tanh")
+        post = gate * (x @ theirs[mlp + "W_in"]) + theirs[mlp + "b_in"]
+        out = post @ theirs[mlp + "W_out"] + theirs[mlp + "b_out"]
+        torch.testing.assert_close(cache["mlp_out", layer], out, rtol=1e-5, atol=1e-5)
+    torch.save(state, tmp_path / "ours.pt")
+    ours = HookedTransformer.from_pretrained_no_processing(tmp_path / "ours.pt", cfg=cfg)
+    assert torch.equal(ours.b_in[0], state["blocks.0.mlp.b_in"]), "with b_gate it is one of ours"
+    with pytest.raises(LoadError, match="is not zero, .* give mlp_bias=True"):
+        loading.hooked.load(theirs, cfg.replace(mlp_bias=False), "a file")

@@ -188,6 +188,34 @@ def test_running_in_two_parts_is_running(cfg: ModelConfig, data: st.DataObject) 
     assert_close(residual, expected)
 
 
+@settings(max_examples=25)
+@given(configs())
+@torch.no_grad()
+def test_parts_can_be_called_alone(cfg: ModelConfig) -> None:
+    model = random_model(cfg)
+    _, cache = model.run_with_cache(TOKENS)
+    if cfg.positional_embedding_type == "standard":
+        assert_close(model.pos_embed(TOKENS), cache["pos_embed"])
+        assert_close(model.pos_embed(TOKENS[:, :2], past_kv_pos_offset=3)[0], model.W_pos[3:5])
+    block, x = model.blocks[0], cache["resid_pre", 0]
+    assert_close(block(x), cache["resid_post", 0])
+    normalized = block.ln1(x)
+    assert_close(block.attn(normalized, normalized, normalized), cache["attn_out", 0])
+    assert_close(model.unembed(model.ln_final(cache["resid_post", -1])), model(TOKENS))
+
+
+@torch.no_grad()
+def test_parts_called_alone_can_be_told_of_padding() -> None:
+    model = random_model(CFG)
+    mask = torch.ones(3, 9, dtype=torch.bool)
+    mask[1, :4] = False
+    resid = model.embed(TOKENS) + model.pos_embed(TOKENS, attention_mask=mask)
+    for block in model.blocks:
+        resid = block(resid, attention_mask=mask)
+    logits = model.unembed(model.ln_final(resid))
+    assert_close(logits[mask], model(TOKENS, attention_mask=mask)[mask])
+
+
 @torch.no_grad()
 def test_layers_count_from_the_end_too() -> None:
     model = random_model(CFG)
@@ -346,11 +374,12 @@ def test_the_stacked_weights() -> None:
     ],
 )
 def test_input_that_cannot_be_run_is_refused(tokens: torch.Tensor, message: str) -> None:
+    model = HookedTransformer(CFG)
     with pytest.raises(ValueError, match=message):
-        random_model(CFG).to_input(tokens, None, None, None, None)
+        model.to_input(tokens, None, None, None, None)
     if isinstance(tokens, str) or (tokens.ndim == 2 and not tokens.is_floating_point()):
         with pytest.raises(ValueError, match=message):
-            random_model(CFG)(tokens)
+            model(tokens)
 
 
 def test_a_sequence_longer_than_the_context_is_refused() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import tokenizers
 import torch
@@ -51,6 +52,7 @@ def test_the_text_of_each_token(model: HookedTransformer) -> None:
     assert model.to_str_tokens(["w0", "w1 w2"]) == [["<|bos|>", "w0"], ["<|bos|>", "w1", "w2"]]
     assert model.to_str_tokens(torch.tensor([3, 4])) == ["w0", "w1"]
     assert model.to_str_tokens(torch.tensor([[3, 4]])) == ["w0", "w1"]
+    assert model.to_str_tokens([3, 4]) == model.to_str_tokens(np.array([3, 4])) == ["w0", "w1"]
     with pytest.raises(ValueError, match="not a batch of 2"):
         model.to_str_tokens(torch.zeros(2, 3, dtype=torch.long))
 

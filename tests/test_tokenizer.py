@@ -141,3 +141,16 @@ def test_unreadable_files_are_named(tmp_path: Path) -> None:
     (tmp_path / "tokenizer.json").write_text("{")
     with pytest.raises(TokenizerError, match="is not a readable"):
         Tokenizer.from_file(tmp_path / "tokenizer.json")
+
+
+def test_the_names_that_course_code_uses() -> None:
+    from test_generation import word_tokenizer
+
+    tokenizer = word_tokenizer()
+    assert tokenizer("w0 w1")["input_ids"] == [3, 4]
+    several = tokenizer(["w0 w1", "w2"])
+    assert several["input_ids"] == [[3, 4], [5]]
+    assert several["attention_mask"] == [[1, 1], [1]]
+    assert tokenizer.batch_decode([[3, 4], [5]]) == ["w0 w1", "w2"]
+    assert tokenizer.get_vocab()["w2"] == tokenizer.vocab["w2"] == 5
+    assert tokenizer.decode([0, 3], skip_special_tokens=True) == "w0"

@@ -25,6 +25,7 @@ _MODULE_OF = {
     "FactoredMatrix": "cutaway.model.factored",
     "HookPoint": "cutaway.model.hooks",
     "HookedTransformer": "cutaway.model.transformer",
+    "HookedTransformerConfig": "cutaway.model.field_config",
     "Interval": "cutaway.evidence",
     "ModelConfig": "cutaway.model.config",
     "Task": "cutaway.tasks.task",
@@ -35,16 +36,19 @@ _MODULE_OF = {
     "sweep": "cutaway.patching.sweep",
 }
 # Whole modules, as in `ca.tasks.ioi`.
-_MODULES = frozenset({"tasks"})
+_MODULES = frozenset({"hook_points", "tasks", "utils"})
 
 if TYPE_CHECKING:
+    from . import hook_points as hook_points
     from . import tasks as tasks
+    from . import utils as utils
     from .evidence import Interval as Interval
     from .findings import load_run as load_run
     from .model.cache import ActivationCache as ActivationCache
     from .model.cache import get_act_name as get_act_name
     from .model.config import ModelConfig as ModelConfig
     from .model.factored import FactoredMatrix as FactoredMatrix
+    from .model.field_config import HookedTransformerConfig as HookedTransformerConfig
     from .model.hooks import HookPoint as HookPoint
     from .model.tokenizer import Tokenizer as Tokenizer
     from .model.transformer import HookedTransformer as HookedTransformer

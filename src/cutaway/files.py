@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import secrets
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,7 +20,8 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
 
     A reader sees the old file or the new one, never half of one. If the block raises, the old
     file stays as it was and the temporary one is removed. Missing folders are made. The temporary
-    path keeps the suffix of `path`, since some writers choose their format by it.
+    path keeps the suffix of `path`, since some writers choose their format by it. Whatever wrote
+    it, the file gets the permissions that the umask gives to any new file.
 
     Raises:
         IsADirectoryError: `path` is a folder.
@@ -39,6 +41,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         yield temporary
         if not temporary.exists():
             raise FileNotFoundError(f"Nothing was written for {path}.")
+        temporary.chmod(_mode_of_new_files(target.parent))
         _flush_to_disk(temporary)
         os.replace(temporary, target)
     finally:
@@ -100,6 +103,16 @@ def _plain(value: Any) -> Any:
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return dataclasses.asdict(value)
     raise TypeError(f"JSON has no form for a {type(value).__name__}: {value!r}")
+
+
+def _mode_of_new_files(folder: Path) -> int:
+    # The umask itself can only be read by setting it, for the whole process.
+    probe = folder / f".{secrets.token_hex(8)}"
+    try:
+        probe.touch(exist_ok=False)
+        return stat.S_IMODE(probe.stat().st_mode)
+    finally:
+        probe.unlink(missing_ok=True)
 
 
 def _flush_to_disk(path: Path) -> None:

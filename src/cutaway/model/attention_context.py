@@ -115,3 +115,19 @@ def attention_context(
     if plain and key_mask is None and not windowed:
         return AttentionContext(positions, cos, sin, None)
     return AttentionContext(positions, cos, sin, attention_mask(cfg, query, n_key, key_mask))
+
+
+def context_of(
+    cfg: ModelConfig, x: Float[Tensor, "batch pos ..."], key_mask: Tensor | None = None
+) -> AttentionContext:
+    """The context of whole sequences, for a part of a model that is called alone.
+
+    Args:
+        cfg: of the model.
+        x: what the part reads.
+        key_mask: False at padding on the left; None where there is none.
+    """
+    n_pos = x.shape[1]
+    query = torch.arange(n_pos, device=x.device)[None]
+    mask = None if key_mask is None else key_mask.to(x.device).bool()
+    return attention_context(cfg, query, n_pos, mask, x.dtype, plain=True)

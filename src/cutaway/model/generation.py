@@ -23,12 +23,14 @@ def generate(
     *,
     do_sample: bool = True,
     temperature: float = 1.0,
+    top_k: int | None = None,
     stop_at_eos: bool = True,
     eos_token_id: int | Sequence[int] | None = None,
     prepend_bos: bool | None = None,
     use_past_kv_cache: bool = True,
     generator: torch.Generator | None = None,
     return_type: Literal["input", "tokens", "str"] = "input",
+    verbose: bool = True,
 ) -> Any:
     """Continue a text or tokens.
 
@@ -38,6 +40,7 @@ def generate(
         max_new_tokens: at most so many; prompt and continuation must fit into the context.
         do_sample: draw from the softmax; False takes the likeliest token.
         temperature: the logits are divided by it before drawing; 0 is the same as do_sample=False.
+        top_k: draw from the likeliest so many tokens only; None draws from all.
         stop_at_eos: a sequence ends with the end-of-sequence token; what follows is filled with it.
         eos_token_id: which token (or any of which) ends a sequence; None takes the tokenizer's.
         prepend_bos: whether BOS comes before text; None takes the model's default.
@@ -45,15 +48,21 @@ def generate(
         generator: where the draws come from; None is torch's global generator.
         return_type: "input" returns text for text and tokens for tokens; tokens [batch, pos]
             include the prompt and its padding, text has neither special tokens nor padding.
+        verbose: of no effect (there is no progress bar); course code gives it.
 
     Raises:
-        ValueError: a negative temperature, or a result longer than the context.
+        ValueError: a negative temperature, a top_k below 1, an unknown return_type, or a result
+            longer than the context.
 
     Example:
         >>> model.generate("Once upon a time", 20, temperature=0)  # doctest: +SKIP
     """
     if temperature < 0:
         raise ValueError(f"temperature={temperature} is negative; 0 is greedy.")
+    if top_k is not None and top_k < 1:
+        raise ValueError(f"top_k={top_k} leaves no token to draw; None draws from all.")
+    if return_type not in ("input", "tokens", "str"):
+        raise ValueError(f"return_type={return_type!r} is unknown; it can be input, tokens or str.")
     tokens, real = _prompt(model, input, prepend_bos)
     padding = (~real).sum(-1).tolist()
     n_prompt = tokens.shape[1]
@@ -64,7 +73,7 @@ def generate(
     done = torch.zeros(tokens.shape[0], dtype=torch.bool, device=tokens.device)
     for _ in range(max_new_tokens):
         logits = next_logits(tokens)  # [batch, d_vocab]
-        new = logits.argmax(-1) if greedy else _sample(logits / temperature, generator)
+        new = logits.argmax(-1) if greedy else _sample(logits / temperature, top_k, generator)
         if ends is not None:
             new = torch.where(done, ends[0], new)
             done = done | torch.isin(new, ends)
@@ -125,7 +134,7 @@ class _Stepper:
         self.cache: KVCache | None = None
         if use_past_kv_cache:
             batch = real.shape[0]
-            self.cache = KVCache(model.cfg, batch, max_length, model.device, model.dtype)
+            self.cache = KVCache(model, batch, max_length)
 
     def __call__(self, tokens: Int[Tensor, "batch pos"]) -> Float[Tensor, "batch d_vocab"]:
         n_generated = tokens.shape[1] - self.real.shape[1]
@@ -144,10 +153,14 @@ class _Stepper:
 
 
 def _sample(
-    logits: Float[Tensor, "batch d_vocab"], generator: torch.Generator | None
+    logits: Float[Tensor, "batch d_vocab"], top_k: int | None, generator: torch.Generator | None
 ) -> Int[Tensor, " batch"]:
     """One draw per row, made where the generator lives."""
-    probabilities = logits.float().softmax(-1)
+    logits = logits.float()
+    if top_k is not None and top_k < logits.shape[-1]:
+        kept = logits.topk(top_k)
+        logits = torch.full_like(logits, -torch.inf).scatter(-1, kept.indices, kept.values)
+    probabilities = logits.softmax(-1)
     if generator is not None:
         probabilities = probabilities.to(generator.device)
     drawn = torch.multinomial(probabilities, 1, generator=generator)

@@ -16,6 +16,9 @@ from typing import Any, Literal, Protocol
 import torch
 from torch import Tensor, nn
 
+from .recording import Recorder
+from .slices import Slice, SliceInput
+
 Direction = Literal["fwd", "bwd"]
 NamesFilter = str | Sequence[str] | Callable[[str], bool] | None
 
@@ -36,9 +39,12 @@ class UnknownHook(KeyError):
 class _Attached:
     """One attached function and how long it stays."""
 
-    def __init__(self, function: Callable[..., Any], permanent: bool) -> None:
+    def __init__(
+        self, function: Callable[..., Any], permanent: bool, level: int | None = None
+    ) -> None:
         self.function = function
         self.permanent = permanent
+        self.level = level
 
 
 class HookPoint(nn.Module):
@@ -78,19 +84,44 @@ class HookPoint(nn.Module):
         hook: Callable[..., Any],
         dir: Direction = "fwd",
         is_permanent: bool = False,
+        level: int | None = None,
         prepend: bool = False,
     ) -> None:
-        """Attach `hook(value, hook=self)`; it stays until `remove_hooks`."""
+        """Attach `hook(value, hook=self)`; it stays until `remove_hooks`.
+
+        A `level` is a mark by which `remove_hooks` can detach some functions and leave others.
+        """
         hooks = {"fwd": self.fwd_hooks, "bwd": self.bwd_hooks}[dir]
-        hooks.insert(0 if prepend else len(hooks), _Attached(hook, is_permanent))
+        hooks.insert(0 if prepend else len(hooks), _Attached(hook, is_permanent, level))
+
+    def add_perma_hook(self, hook: Callable[..., Any], dir: Direction = "fwd") -> None:
+        """Attach a function that `remove_hooks` leaves in place."""
+        self.add_hook(hook, dir, is_permanent=True)
+
+    def has_hooks(self) -> bool:
+        """Whether anything is attached: `active`, as course code calls it."""
+        return self.active
 
     def remove_hooks(
-        self, dir: Literal["fwd", "bwd", "both"] = "fwd", including_permanent: bool = False
+        self,
+        dir: Literal["fwd", "bwd", "both"] = "fwd",
+        including_permanent: bool = False,
+        level: int | None = None,
     ) -> None:
-        """Detach every function of that direction, the permanent ones only if asked."""
+        """Detach every function of that direction (and level, if one is given), the permanent ones
+        only if asked."""
         for name, hooks in (("fwd", self.fwd_hooks), ("bwd", self.bwd_hooks)):
             if dir in (name, "both"):
-                hooks[:] = [h for h in hooks if h.permanent and not including_permanent]
+                hooks[:] = [
+                    h
+                    for h in hooks
+                    if (h.permanent and not including_permanent)
+                    or (level is not None and h.level != level)
+                ]
+
+    def clear_context(self) -> None:
+        """Empty `ctx`."""
+        self.ctx.clear()
 
     def layer(self) -> int:
         """The layer in the name, as in `blocks.3.attn.hook_z`."""
@@ -103,9 +134,11 @@ class HookPoint(nn.Module):
 def near_matches(name: str, known: Iterable[str], n: int = 4) -> list[str]:
     """Known names that look like `name`, the nearest first."""
     known = list(known)
-    same_tail = [k for k in known if k.rsplit(".", 1)[-1] == name.rsplit(".", 1)[-1]]
+    tail = name.rsplit(".", 1)[-1]
+    short = [k for k in known if k.rsplit(".", 1)[-1] == f"hook_{name}"]  # "z" for "...hook_z"
+    same_tail = [k for k in known if k.rsplit(".", 1)[-1] == tail]
     close = difflib.get_close_matches(name, known, n=n, cutoff=0.5)
-    return list(dict.fromkeys([*close, *same_tail]))[:n] or known[:n]
+    return list(dict.fromkeys([*short, *close, *same_tail]))[:n] or known[:n]
 
 
 class HookedModule(nn.Module):
@@ -118,6 +151,11 @@ class HookedModule(nn.Module):
             if isinstance(module, HookPoint):
                 module.name = name
                 self.hook_dict[name] = module
+
+    @property
+    def mod_dict(self) -> dict[str, nn.Module]:
+        """Every module by its dotted name, hook points among them."""
+        return {name: module for name, module in self.named_modules() if name}
 
     def hook_points(self) -> list[HookPoint]:
         """Every hook point, in the order of their names in the model."""
@@ -157,11 +195,12 @@ class HookedModule(nn.Module):
         hook: Callable[..., Any],
         dir: Direction = "fwd",
         is_permanent: bool = False,
+        level: int | None = None,
         prepend: bool = False,
     ) -> None:
         """Attach a function to every hook point that the name, list or predicate selects."""
         for matched in self.match_hook_names(name):
-            self.hook_dict[matched].add_hook(hook, dir, is_permanent, prepend)
+            self.hook_dict[matched].add_hook(hook, dir, is_permanent, level, prepend)
 
     def add_perma_hook(
         self, name: NamesFilter, hook: Callable[..., Any], dir: Direction = "fwd"
@@ -169,20 +208,49 @@ class HookedModule(nn.Module):
         """Attach a function that `reset_hooks` leaves in place."""
         self.add_hook(name, hook, dir, is_permanent=True)
 
-    def reset_hooks(self, clear_contexts: bool = True, including_permanent: bool = False) -> None:
-        """Detach every function; the permanent ones only if asked."""
+    def reset_hooks(
+        self,
+        clear_contexts: bool = True,
+        direction: Literal["fwd", "bwd", "both"] = "both",
+        including_permanent: bool = False,
+        level: int | None = None,
+    ) -> None:
+        """Detach every function (of that direction and level); the permanent ones only if asked."""
         for point in self.hook_points():
-            point.remove_hooks("both", including_permanent)
-            if clear_contexts:
-                point.ctx.clear()
+            point.remove_hooks(direction, including_permanent, level)
+        if clear_contexts:
+            self.clear_contexts()
+
+    def remove_all_hook_fns(
+        self,
+        direction: Literal["fwd", "bwd", "both"] = "both",
+        including_permanent: bool = False,
+        level: int | None = None,
+    ) -> None:
+        """`reset_hooks` that leaves every `ctx` as it is."""
+        self.reset_hooks(False, direction, including_permanent, level)
+
+    def clear_contexts(self) -> None:
+        """Empty the `ctx` of every hook point."""
+        for point in self.hook_points():
+            point.clear_context()
 
     @contextmanager
     def hooks(
         self,
         fwd_hooks: Sequence[tuple[NamesFilter, Callable[..., Any]]] = (),
         bwd_hooks: Sequence[tuple[NamesFilter, Callable[..., Any]]] = (),
+        reset_hooks_end: bool = True,
+        clear_contexts: bool = False,
     ) -> Iterator[HookedModule]:
-        """Functions that are attached inside the `with` block only, also when it raises."""
+        """Functions that are attached inside the `with` block only, also when it raises.
+
+        Args:
+            fwd_hooks: pairs (name, list of names or predicate; function of the value).
+            bwd_hooks: the same for gradients.
+            reset_hooks_end: False leaves the functions attached.
+            clear_contexts: empty the `ctx` of every hook point at the end.
+        """
         added: list[tuple[list[_Attached], _Attached]] = []
         directions = (("fwd_hooks", fwd_hooks), ("bwd_hooks", bwd_hooks))
         resolved = [
@@ -199,9 +267,11 @@ class HookedModule(nn.Module):
                     added.append((hooks_here, attached))
             yield self
         finally:
-            for hooks_here, attached in added:
+            for hooks_here, attached in added if reset_hooks_end else ():
                 if attached in hooks_here:
                     hooks_here.remove(attached)
+            if clear_contexts:
+                self.clear_contexts()
 
     def run_with_hooks(
         self,
@@ -224,18 +294,8 @@ class HookedModule(nn.Module):
         Raises:
             UnknownHook: a name that matches nothing.
         """
-        if not reset_hooks_end:
-            for name, function in fwd_hooks:
-                self.add_hook(name, function, "fwd")
-            for name, function in bwd_hooks:
-                self.add_hook(name, function, "bwd")
+        with self.hooks(fwd_hooks, bwd_hooks, reset_hooks_end, clear_contexts):
             return self(*args, **kwargs)
-        with self.hooks(fwd_hooks, bwd_hooks):
-            output = self(*args, **kwargs)
-        if clear_contexts:
-            for point in self.hook_points():
-                point.ctx.clear()
-        return output
 
     def record(
         self,
@@ -243,6 +303,7 @@ class HookedModule(nn.Module):
         names_filter: NamesFilter = None,
         device: torch.device | str | None = None,
         incl_bwd: bool = False,
+        pos_slice: SliceInput = None,
         **kwargs: Any,
     ) -> tuple[Any, dict[str, Tensor]]:
         """Run the model and copy the values at the selected hook points: (output, name -> value).
@@ -250,8 +311,9 @@ class HookedModule(nn.Module):
         The copies never share memory with live activations. Where the same value passes two
         hook points (`hook_resid_post` and the next `hook_resid_pre`) it is copied once.
         With `incl_bwd` the output must be a scalar; its gradients come as `name + "_grad"`.
+        With `pos_slice` only those positions are copied (of patterns and scores, those queries).
         """
-        recorder = _Recorder(device)
+        recorder = Recorder(device, Slice(pos_slice).keeping_axis())
         names = self.match_hook_names(names_filter)
         forward = [(name, recorder.save) for name in names]
         backward = [(name, recorder.save_gradient) for name in names] if incl_bwd else []
@@ -266,26 +328,3 @@ class HookedModule(nn.Module):
                     raise UnknownHook(f"the hook point {name!r} was not reached in this run.")
         order = {name: i for i, name in enumerate(self.hook_dict)}
         return output, dict(sorted(values.items(), key=lambda item: order.get(item[0], len(order))))
-
-
-class _Recorder:
-    """Copies values as they pass, each distinct value once."""
-
-    def __init__(self, device: torch.device | str | None) -> None:
-        self.device = device
-        self.values: dict[str, Tensor] = {}
-        # The last value seen and its copy. Holding it keeps its identity from being reused;
-        # its version tells whether it was written to in place since.
-        self._last: tuple[Tensor, int, Tensor] | None = None
-
-    def save(self, value: Tensor, /, *, hook: HookPoint) -> None:
-        version = -1 if value.is_inference() else value._version  # -1: cannot be known
-        if self._last is not None and self._last[0] is value and self._last[1] == version >= 0:
-            self.values[hook.name] = self._last[2]
-            return
-        copy = value.detach().to(self.device, copy=True)
-        self.values[hook.name] = copy
-        self._last = (value, version, copy)
-
-    def save_gradient(self, grad: Tensor, /, *, hook: HookPoint) -> None:
-        self.values[hook.name + "_grad"] = grad.detach().to(self.device, copy=True)

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
 from .config import ModelConfig
+
+if TYPE_CHECKING:
+    from .transformer import HookedTransformer
 
 
 class LayerKV:
@@ -22,17 +27,27 @@ class LayerKV:
     def extend(
         self, k: Float[Tensor, "batch pos kv d_head"], v: Float[Tensor, "batch pos kv d_head"]
     ) -> tuple[Tensor, Tensor]:
-        """Append, and return all keys and values so far (views of the buffers)."""
-        end = self.length + k.shape[1]
+        """Append, and return all keys and values so far (views of the buffers).
+
+        What is held takes no part in gradients: they reach the new tokens only.
+        """
+        self.check_room(k.shape[1])
+        start, end = self.length, self.length + k.shape[1]
+        self._k[:, start:end] = k.detach()
+        self._v[:, start:end] = v.detach()
+        self.length = end
+        if k.requires_grad or v.requires_grad:  # copies, since the buffers will be written to again
+            return torch.cat([self._k[:, :start], k], 1), torch.cat([self._v[:, :start], v], 1)
+        return self._k[:, :end], self._v[:, :end]
+
+    def check_room(self, n_new: int) -> None:
+        """Raise ValueError if so many more tokens do not fit."""
+        end = self.length + n_new
         if end > self._k.shape[1]:
             raise ValueError(
                 f"the key-value cache holds {self._k.shape[1]} tokens and cannot take {end}: "
                 "make it with a larger max_length."
             )
-        self._k[:, self.length : end] = k
-        self._v[:, self.length : end] = v
-        self.length = end
-        return self._k[:, :end], self._v[:, :end]
 
     @property
     def nbytes(self) -> int:
@@ -45,26 +60,29 @@ class KVCache:
     """One `LayerKV` for each layer, and the mask of what was padding.
 
     Args:
-        cfg: of the model that will use it.
+        model: the model that will use it, or its configuration.
         batch: sequences.
         max_length: tokens it can hold; None means the model's context.
+        device: None is where the model is.
+        dtype: None is the model's.
 
     Example:
-        >>> cache = KVCache(model.cfg, batch=1)
-        >>> model(tokens[:, :5], past_kv_cache=cache)  # then
-        >>> model(tokens[:, 5:6], past_kv_cache=cache)
+        >>> cache = KVCache(model, batch=1)
+        >>> logits = model(tokens[:, :5], past_kv_cache=cache)  # then
+        >>> logits = model(tokens[:, 5:6], past_kv_cache=cache)
     """
 
     def __init__(
         self,
-        cfg: ModelConfig,
+        model: HookedTransformer | ModelConfig,
         batch: int,
         max_length: int | None = None,
-        device: torch.device | str = "cpu",
+        device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
+        cfg = model if isinstance(model, ModelConfig) else model.cfg
         shape = (batch, max_length or cfg.n_ctx, cfg.n_key_value_heads, cfg.d_head)
-        dtype = dtype or getattr(torch, cfg.dtype)
+        device, dtype = device or cfg.device, dtype or getattr(torch, cfg.dtype)
         buffers = torch.empty((cfg.n_layers, 2, *shape), device=device, dtype=dtype)
         self.layers = [LayerKV(k, v) for k, v in buffers]
         self.mask: Bool[Tensor, "batch pos"] | None = None
@@ -82,7 +100,13 @@ class KVCache:
     def extend_mask(
         self, new: Bool[Tensor, "batch new"] | None, n_new: int
     ) -> Bool[Tensor, "batch all"] | None:
-        """The mask over held and new tokens; None where nothing was ever padding."""
+        """The mask over held and new tokens; None where nothing was ever padding.
+
+        Raises:
+            ValueError: so many more tokens do not fit; nothing is changed then.
+        """
+        for layer in self.layers:
+            layer.check_room(n_new)
         if new is None and self.mask is None:
             return None
         known = self.mask if self.mask is not None else new

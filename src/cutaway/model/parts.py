@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from .attention_context import positions_from_mask
 from .config import ModelConfig
 from .hooks import HookPoint
 
@@ -36,7 +37,11 @@ def register_bias(module: nn.Module, name: str, shape: tuple[int, ...], on: bool
 
 
 class Norm(nn.Module):
-    """LayerNorm or RMSNorm: (x - mean) / scale * w + b, or x / scale * w."""
+    """LayerNorm or RMSNorm: (x - mean) / scale * w + b, or x / scale * w.
+
+    `hook_normalized` is what the field's is: (x - mean) / scale, before w and b. Half-precision
+    input is normalised in float32, and that is what the two hook points see.
+    """
 
     b: Tensor
 
@@ -47,25 +52,29 @@ class Norm(nn.Module):
         has_bias = self.kind == "LN" and cfg.norm_bias
         self.register_parameter("b", nn.Parameter(torch.zeros(cfg.d_model)) if has_bias else None)
         self.hook_scale = HookPoint()  # [batch, pos, 1]
-        self.hook_normalized = HookPoint()  # [batch, pos, d_model], after w and b
+        self.hook_normalized = HookPoint()  # [batch, pos, d_model], before w and b
 
     def forward(self, x: Float[Tensor, "... d_model"]) -> Float[Tensor, "... d_model"]:
         centred = self.kind in ("LN", "LNPre")
-        if not self.hook_scale.active:
+        if not (self.hook_scale.active or self.hook_normalized.active):
             if centred:
-                out = F.layer_norm(x, x.shape[-1:], self.w, self.b, self.eps)
-            else:
-                out = F.rms_norm(x, x.shape[-1:], self.w, self.eps)
-            return self.hook_normalized(out)
+                return F.layer_norm(x, x.shape[-1:], self.w, self.b, self.eps)
+            return F.rms_norm(x, x.shape[-1:], self.w, self.eps)
+        dtype, x = x.dtype, at_least_float32(x)
         if centred:
             x = x - x.mean(-1, keepdim=True)
         scale = self.hook_scale((x.pow(2).mean(-1, keepdim=True) + self.eps).sqrt())
-        x = x / scale
+        x = self.hook_normalized(x / scale)
         if self.w is not None:
             x = x * self.w
         if self.b is not None:
             x = x + self.b
-        return self.hook_normalized(x)
+        return x.to(dtype)
+
+
+def at_least_float32(x: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
+    """Half precision as float32; anything else as it is."""
+    return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
 
 
 def make_norm(cfg: ModelConfig) -> nn.Module:
@@ -91,7 +100,27 @@ class PosEmbed(nn.Module):
         super().__init__()
         self.W_pos = weight(cfg.n_ctx, cfg.d_model)
 
-    def forward(self, positions: Int[Tensor, "#batch pos"]) -> Float[Tensor, "#batch pos d_model"]:
+    def forward(
+        self,
+        tokens: Int[Tensor, "batch pos"],
+        past_kv_pos_offset: int = 0,
+        attention_mask: Bool[Tensor, "batch pos"] | None = None,
+    ) -> Float[Tensor, "batch pos d_model"]:
+        """The vectors of the positions at which `tokens` stand; which tokens they are is no matter.
+
+        Args:
+            tokens: only their shape is read.
+            past_kv_pos_offset: how many tokens came before.
+            attention_mask: False at padding on the left, which does not count.
+        """
+        if attention_mask is not None:
+            positions = positions_from_mask(attention_mask.bool())
+        else:
+            positions = torch.arange(tokens.shape[1], device=self.W_pos.device).expand(tokens.shape)
+        return self.at(positions + past_kv_pos_offset)
+
+    def at(self, positions: Int[Tensor, "#batch pos"]) -> Float[Tensor, "#batch pos d_model"]:
+        """The vectors of these positions."""
         return F.embedding(positions, self.W_pos)
 
 
@@ -104,10 +133,16 @@ class Unembed(nn.Module):
     def __init__(self, cfg: ModelConfig) -> None:
         super().__init__()
         self.W_U = weight(cfg.d_model, cfg.d_vocab)
+        self._finish(cfg)
+
+    def _finish(self, cfg: ModelConfig) -> None:
         register_bias(self, "b_U", (cfg.d_vocab,), cfg.unembed_bias)
+        # On demand: they hold what the final norm and the model itself return.
+        self.hook_in = HookPoint(on_demand=True)  # [batch, pos, d_model]
+        self.hook_out = HookPoint(on_demand=True)  # [batch, pos, d_vocab]
 
     def forward(self, x: Float[Tensor, "... d_model"]) -> Float[Tensor, "... d_vocab"]:
-        return F.linear(x, self.W_U.T, self.b_U)
+        return self.hook_out(F.linear(self.hook_in(x), self.W_U.T, self.b_U))
 
 
 class TiedUnembed(Unembed):
@@ -116,7 +151,7 @@ class TiedUnembed(Unembed):
     def __init__(self, cfg: ModelConfig, embed: Embed) -> None:
         nn.Module.__init__(self)
         self._embed = (embed,)  # a tuple hides it from nn.Module: it is registered once already
-        register_bias(self, "b_U", (cfg.d_vocab,), cfg.unembed_bias)
+        self._finish(cfg)
 
     @property
     def W_U(self) -> Float[Tensor, "d_model d_vocab"]:  # type: ignore[override]

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, get_args
 
 import torch
 from torch import Tensor
 
-from .config import ModelConfig
+from .config import ModelConfig, NumberFormat
 from .loading import Checkpoint, check_state, load_checkpoint, native
 from .processing import process
+from .text import PaddingSide
 
 if TYPE_CHECKING:
     from .tokenizer import Tokenizer
@@ -33,17 +35,19 @@ class Pretrained:
     def from_pretrained(
         cls,
         name_or_path: str | Path,
-        *,
         fold_ln: bool = True,
         center_writing_weights: bool = True,
         center_unembed: bool = True,
-        fold_value_biases: bool = True,
         refactor_factored_attn_matrices: bool = False,
-        device: torch.device | str = "cpu",
+        *,
+        fold_value_biases: bool = True,
+        device: torch.device | str | None = "cpu",
         dtype: torch.dtype | str = torch.float32,
         revision: str | None = None,
         cfg: ModelConfig | None = None,
         tokenizer: Tokenizer | str | Path | None = None,
+        default_prepend_bos: bool | None = None,
+        default_padding_side: PaddingSide | None = None,
     ) -> Self:
         """Load a model by name or from a file or folder.
 
@@ -58,24 +62,27 @@ class Pretrained:
             center_writing_weights: what is written to the residual stream has mean zero
                 (LayerNorm subtracts the mean anyway; skipped for other norms).
             center_unembed: logits have mean zero over the vocabulary.
-            fold_value_biases: move b_V into b_O (a pattern's rows sum to 1).
             refactor_factored_attn_matrices: write W_Q W_K^T and W_V W_O of each head by their
                 singular values (see `processing.refactor_heads`).
-            device: where the weights go.
+            fold_value_biases: move b_V into b_O (a pattern's rows sum to 1).
+            device: where the weights go; None is the CPU.
             dtype: number format of the weights, whatever the file has.
             revision: branch, tag or commit on the hub, such as "step1000" for Pythia.
             cfg: for files that do not say what their shape is.
             tokenizer: in place of the checkpoint's own, or the path of one.
+            default_prepend_bos: whether BOS is put before text; None leaves it to the checkpoint.
+            default_padding_side: where shorter texts are padded; None leaves it to the tokenizer.
 
         Raises:
             LoadError: nothing is found there, or it cannot be read.
+            ValueError: the device or the dtype does not exist.
 
         Example:
             >>> model = HookedTransformer.from_pretrained("ioi-mini")
             >>> model.to_single_token(" Mary")  # doctest: +SKIP
         """
         # Folding is exact in float32 and not in half precision: the number format comes last.
-        target = getattr(torch, dtype) if isinstance(dtype, str) else dtype
+        target, device = number_format(dtype), usable_device(device or "cpu")
         working = torch.float64 if target == torch.float64 else torch.float32
         loaded = load_checkpoint(
             name_or_path, cfg=cfg, revision=revision, dtype=working, tokenizer=tokenizer
@@ -90,6 +97,11 @@ class Pretrained:
             refactor_factored_attn_matrices=refactor_factored_attn_matrices,
         )
         loaded = Checkpoint(*processed, loaded.tokenizer).to(target)
+        if default_prepend_bos is not None:
+            loaded.cfg.default_prepend_bos = default_prepend_bos
+        if default_padding_side is not None and loaded.tokenizer is not None:
+            loaded.tokenizer = copy.copy(loaded.tokenizer)  # it may be the caller's
+            loaded.tokenizer.padding_side = default_padding_side
         return cls.from_state(loaded.cfg, loaded.state, loaded.tokenizer, device)
 
     @classmethod
@@ -112,7 +124,7 @@ class Pretrained:
             LoadError: a weight is missing, unknown or of another shape than `cfg` asks for.
         """
         check_state(cfg, state, "the state dict")
-        model: Any = cls(cfg, tokenizer=tokenizer, seed=None, device=device)  # type: ignore[call-arg]
+        model: Any = cls(cfg, tokenizer, device=device, init_weights=False)  # type: ignore[call-arg]
         model.load_state_dict(state)
         return model  # type: ignore[no-any-return]
 
@@ -141,3 +153,32 @@ class Pretrained:
             data = value.detach().cpu().contiguous().flatten().view(torch.uint8)
             hasher.update(data.numpy().data)
         return hasher.hexdigest()
+
+
+def number_format(dtype: torch.dtype | str) -> torch.dtype:
+    """A dtype by itself or by its name. Raises ValueError if models do not have it."""
+    name = str(dtype).removeprefix("torch.")
+    name = {"fp32": "float32", "fp16": "float16", "bf16": "bfloat16"}.get(name, name)
+    if name not in get_args(NumberFormat):
+        raise ValueError(
+            f"dtype={name!r} is unknown; it can be {', '.join(get_args(NumberFormat))}."
+        )
+    return getattr(torch, name)  # type: ignore[no-any-return]
+
+
+def usable_device(device: torch.device | str) -> torch.device:
+    """A device that is there. Raises ValueError if it is not, or if there is none of that name."""
+    try:
+        found = torch.device(device)
+    except RuntimeError as fault:
+        raise ValueError(f"device={device!r} is unknown; it can be cpu, cuda or mps.") from fault
+    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if not there.get(found.type, True):
+        raise ValueError(
+            f"device={str(found)!r} cannot be used here: torch finds none; take 'cpu'."
+        )
+    if found.type == "cuda" and (found.index or 0) >= torch.cuda.device_count():
+        raise ValueError(
+            f"device={str(found)!r} is not there: torch finds {torch.cuda.device_count()}."
+        )
+    return found

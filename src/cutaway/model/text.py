@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import torch
 from jaxtyping import Bool, Int
@@ -48,14 +48,17 @@ class TextInterface:
         prepend_bos: bool | None = None,
         padding_side: PaddingSide | None = None,
         truncate: bool = False,
+        move_to_device: bool = True,
     ) -> Int[Tensor, "batch pos"]:
         """Text to tokens [batch, pos], padded to the longest.
 
         Args:
             input: one text or several.
             prepend_bos: whether BOS comes first; None takes the model's default.
-            padding_side: "right" (the default) or "left".
+            padding_side: "right" or "left"; None takes the tokenizer's `padding_side`, which is
+                "right" unless it was set.
             truncate: cut what is longer than the context instead of raising.
+            move_to_device: False leaves the tokens on the CPU.
 
         Raises:
             ValueError: no tokenizer, an empty list, no BOS token where one is asked for, or a text
@@ -67,16 +70,21 @@ class TextInterface:
                 f"the tokenizer of {self.cfg.model_name} has no token to pad shorter texts with: "
                 "convert the texts one by one."
             )
-        return tokens
+        return tokens if move_to_device else tokens.cpu()
 
-    def _front(self, prepend_bos: bool | None) -> list[int]:
-        """What is put before a text: BOS, or nothing."""
+    def start_tokens(self, prepend_bos: bool | None = None) -> list[int]:
+        """What is put before a text: BOS, or nothing; None takes the model's default.
+
+        Raises:
+            ValueError: BOS is wanted and the tokenizer has none.
+        """
         if not (self.cfg.default_prepend_bos if prepend_bos is None else prepend_bos):
             return []
         bos = self.get_tokenizer().bos_token_id
         if bos is None:
             raise ValueError(
-                f"the tokenizer of {self.cfg.model_name} has no BOS token: give prepend_bos=False."
+                f"the tokenizer of {self.cfg.model_name} has no BOS token: give prepend_bos=False, "
+                "or set model.cfg.default_prepend_bos = False."
             )
         return [bos]
 
@@ -92,10 +100,13 @@ class TextInterface:
         texts = [input] if isinstance(input, str) else list(input)
         if not texts:
             raise ValueError("the list of texts is empty.")
-        front = self._front(prepend_bos)
+        front = self.start_tokens(prepend_bos)
         rows = [front + tokenizer.encode(text) for text in texts]
         if truncate:
             rows = [row[: self.cfg.n_ctx] for row in rows]
+        padding_side = padding_side or tokenizer.padding_side
+        if padding_side not in get_args(PaddingSide):
+            raise ValueError(f"padding_side={padding_side!r} is unknown; it is 'left' or 'right'.")
         length = max(len(row) for row in rows)
         if length == 0:
             raise ValueError("the text is empty and no BOS token is put first: nothing to run on.")
@@ -117,17 +128,20 @@ class TextInterface:
         return tokenizer.decode(ids.reshape(-1).tolist())
 
     def to_str_tokens(
-        self, input: str | list[str] | Int[Tensor, "..."], prepend_bos: bool | None = None
+        self,
+        input: str | list[str] | list[int] | Int[Tensor, "..."] | Any,
+        prepend_bos: bool | None = None,
     ) -> list[str] | list[list[str]]:
-        """The text of each token: a list for one text or row, a list of lists for several texts."""
-        if isinstance(input, list):
+        """The text of each token: a list for one text or row of tokens (a list of numbers, a tensor
+        or an array), a list of lists for several texts."""
+        if isinstance(input, list) and not all(isinstance(x, int) for x in input):
             return [self._str_tokens(text, prepend_bos) for text in input]
         return self._str_tokens(input, prepend_bos)
 
-    def _str_tokens(
-        self, input: str | Int[Tensor, "..."], prepend_bos: bool | None = None
-    ) -> list[str]:
-        tokens = self.to_tokens(input, prepend_bos) if isinstance(input, str) else input
+    def _str_tokens(self, input: Any, prepend_bos: bool | None = None) -> list[str]:
+        tokens = torch.as_tensor(
+            self.to_tokens(input, prepend_bos) if isinstance(input, str) else input
+        )
         if tokens.ndim == 2 and tokens.shape[0] != 1:
             raise ValueError(
                 f"to_str_tokens takes one row of tokens, not a batch of {tokens.shape[0]}."
@@ -182,6 +196,35 @@ class TextInterface:
             real = torch.cat([real[:, 1:], real.new_ones(real.shape[0], 1)], dim=1)
         return None if bool(real.all()) else real
 
+    def real_tokens(
+        self, tokens: Int[Tensor, "batch pos"], left: Bool[Tensor, "batch pos"] | None = None
+    ) -> Bool[Tensor, "batch pos"] | None:
+        """False at padding on either side, for the loss; None if there is none.
+
+        Padding on the right is a run of pad tokens at the end. Where the pad token is also EOS or
+        BOS (GPT-2), a run at the end may be meant: what the shortest run of the batch has is then
+        kept in every row, and what goes beyond it is padding. So nothing of a single text is
+        padding, and of a batch that `to_tokens` made exactly what it added (unless some of its
+        texts end with EOS and the longest does not; give the mask yourself then).
+
+        Args:
+            tokens: padded or not.
+            left: what `padding_mask` found at the front.
+        """
+        tokenizer = self.tokenizer
+        pad = None if tokenizer is None else tokenizer.pad_token_id
+        if tokenizer is None or pad is None or not bool((tokens[:, -1] == pad).any()):
+            return left
+        behind = tokens.ne(pad).flip(1).long().cumsum(1).flip(1)  # real tokens from here on
+        run = behind.eq(0).sum(1)  # [batch]
+        if pad in (tokenizer.bos_token_id, tokenizer.eos_token_id):
+            run = run - run.min()
+        index = torch.arange(tokens.shape[1], device=tokens.device)
+        real = index < (tokens.shape[1] - run)[:, None]
+        if left is not None:
+            real = real & left
+        return None if bool(real.all()) else real
+
     def to_input(
         self,
         input: Any,
@@ -194,11 +237,10 @@ class TextInterface:
         if isinstance(input, str | list):
             tokens, real = self._pad_texts(input, prepend_bos, padding_side)
             return tokens, None if bool(real.all()) else real
-        else:
-            tokens = torch.as_tensor(input)
-            if tokens.is_floating_point():
-                raise ValueError("tokens are whole numbers; for vectors give start_at_layer=.")
-            tokens = (tokens[None] if tokens.ndim == 1 else tokens).to(self.device)
+        tokens = torch.as_tensor(input)
+        if tokens.is_floating_point():
+            raise ValueError("tokens are whole numbers; for vectors give start_at_layer=.")
+        tokens = (tokens[None] if tokens.ndim == 1 else tokens).to(self.device)
         if tokens.ndim != 2 or tokens.numel() == 0:
             raise ValueError(
                 f"tokens have the shape [batch, pos]; these have {tuple(tokens.shape)}."

@@ -7,7 +7,7 @@ import json
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import tokenizers
 
@@ -41,7 +41,8 @@ class Tokenizer:
         'When John and Mary'
     """
 
-    padding_side = "right"
+    padding_side: Literal["left", "right"] = "right"
+    """Where shorter texts of a batch are padded, unless a call says otherwise."""
 
     def __init__(
         self,
@@ -130,6 +131,38 @@ class Tokenizer:
     def decode(self, ids: Sequence[int], skip_special_tokens: bool = False) -> str:
         """The text of `ids` (a list or a one-dimensional tensor)."""
         return self.backend.decode([int(i) for i in ids], skip_special_tokens=skip_special_tokens)
+
+    def batch_decode(
+        self, rows: Sequence[Sequence[int]], skip_special_tokens: bool = False
+    ) -> list[str]:
+        """The text of each row."""
+        return [self.decode(row, skip_special_tokens) for row in rows]
+
+    def get_vocab(self) -> dict[str, int]:
+        """Written form of every token -> id; "Ġ" stands for a space where bytes are spelt out."""
+        return self.backend.get_vocab(with_added_tokens=True)
+
+    @property
+    def vocab(self) -> dict[str, int]:
+        """`get_vocab()`."""
+        return self.get_vocab()
+
+    def __call__(
+        self, text: str | Sequence[str], add_special_tokens: bool = True
+    ) -> dict[str, Any]:
+        """{"input_ids", "attention_mask"} of one text or several, as lists without padding.
+
+        Special tokens are those that the tokenizer's own file adds (GPT-2's adds none); to have
+        BOS as the model is used to, ask `HookedTransformer.to_tokens`.
+        """
+        texts = [text] if isinstance(text, str) else list(text)
+        ids = [
+            list(encoding.ids)
+            for encoding in self.backend.encode_batch(texts, add_special_tokens=add_special_tokens)
+        ]
+        mask = [[1] * len(row) for row in ids]
+        one = isinstance(text, str)
+        return {"input_ids": ids[0] if one else ids, "attention_mask": mask[0] if one else mask}
 
     def token(self, token_id: int) -> str:
         """The text of one token, with its leading space if it has one, e.g. `' Mary'`."""

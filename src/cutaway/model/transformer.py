@@ -12,38 +12,43 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Self, get_args
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from .attention_context import AttentionContext, attention_context, rotate
+from .attention_context import AttentionContext, attention_context, context_of, rotate
 from .cache import ActivationCache
 from .config import ModelConfig
+from .field_config import HookedTransformerConfig
 from .generation import generate
-from .hooks import HookedModule, HookPoint, NamesFilter
+from .hooks import HookPoint, NamesFilter
+from .loss import Loss, cross_entropy
+from .on_demand import OnDemand
 from .parts import (
     Embed,
     PosEmbed,
     TiedUnembed,
     Unembed,
+    at_least_float32,
     flat_heads,
     head_weight,
     make_norm,
     register_bias,
     weight,
 )
-from .pretrained import Pretrained
-from .text import TextInterface
+from .pretrained import Pretrained, usable_device
+from .slices import SliceInput
 from .weights import WeightViews
 
 if TYPE_CHECKING:
     from .kv_cache import KVCache, LayerKV
     from .tokenizer import Tokenizer
 
-ReturnType = Literal["logits", "loss", "both"] | None
+_ReturnName = Literal["logits", "loss", "both"]
+ReturnType = _ReturnName | None
 
 
 class Attention(nn.Module):
@@ -82,9 +87,13 @@ class Attention(nn.Module):
         query_input: Tensor,  # [batch, pos, d_model], or per head [batch, pos, head, d_model]
         key_input: Tensor,
         value_input: Tensor,
-        context: AttentionContext,
+        context: AttentionContext | None = None,
         past: LayerKV | None = None,
+        attention_mask: Bool[Tensor, "batch pos"] | None = None,
     ) -> Float[Tensor, "batch pos d_model"]:
+        """Without a context (a direct call) the inputs are whole sequences, and `attention_mask`
+        is False at padding on the left."""
+        context = context or context_of(self.cfg, key_input, attention_mask)
         q = self.queries(query_input, context)
         k = self.keys(key_input, context)
         v = self.values(value_input)
@@ -125,14 +134,16 @@ class Attention(nn.Module):
                 q, k, v, attn_mask=mask, is_causal=causal, scale=1 / self.cfg.scale
             )
             return z.transpose(1, 2)
-        scores = q @ k.transpose(-1, -2) / self.cfg.scale  # [b, head, query, key]
+        # Half precision in float32 here, as the fused attention does within.
+        scores = at_least_float32(q) @ at_least_float32(k).transpose(-1, -2)
+        scores = scores / self.cfg.scale  # [b, head, query, key]
         if causal:
             mask = torch.ones(scores.shape[-2:], dtype=torch.bool, device=q.device).tril()
         if mask is not None:
             scores = scores.masked_fill(~mask, -torch.inf)
         scores = self.hook_attn_scores(scores)
         pattern = self.hook_pattern(scores.softmax(-1))
-        return (pattern @ v).transpose(1, 2)  # [b, query, head, d_head]
+        return (pattern.to(v.dtype) @ v).transpose(1, 2)  # [b, query, head, d_head]
 
     def output(self, z: Float[Tensor, "b pos head d_head"]) -> Float[Tensor, "b pos d_model"]:
         """Sum over heads of z W_O, plus b_O; per head first if `hook_result` is hooked."""
@@ -214,9 +225,13 @@ class Block(nn.Module):
     def forward(
         self,
         resid_pre: Float[Tensor, "batch pos d_model"],
-        context: AttentionContext,
+        context: AttentionContext | None = None,
         past: LayerKV | None = None,
+        attention_mask: Bool[Tensor, "batch pos"] | None = None,
     ) -> Float[Tensor, "batch pos d_model"]:
+        """Without a context (a direct call) the stream is that of whole sequences, and
+        `attention_mask` is False at padding on the left."""
+        context = context or context_of(self.cfg, resid_pre, attention_mask)
         resid_pre = self.hook_resid_pre(resid_pre)
         q_in, k_in, v_in = self.attention_inputs(resid_pre)
         attn_out = self.hook_attn_out(self.attn(q_in, k_in, v_in, context, past))
@@ -256,17 +271,19 @@ def _one_per_head(x: Tensor, n_heads: int) -> Tensor:
     return x[:, :, None].repeat(1, 1, n_heads, 1)  # copies, also of a single head
 
 
-class HookedTransformer(TextInterface, WeightViews, Pretrained, HookedModule):
+class HookedTransformer(Loss, WeightViews, Pretrained, OnDemand):
     """A decoder-only transformer whose every intermediate value can be read and replaced.
 
     Hook names, weight names and calls are those that the field uses for `HookedTransformer`
     (Nanda and Bloom, TransformerLens), so that course code runs after changing its import.
 
     Args:
-        cfg: shape and options.
+        cfg: shape and options; the model keeps a copy. A dictionary is read as
+            `HookedTransformerConfig` reads it.
         tokenizer: turns text into tokens; without one the model takes tokens only.
-        seed: of the fresh weights; None leaves them unset, for a checkpoint to fill.
-        device: where the weights lie.
+        seed: of the fresh weights; None takes `cfg.seed`.
+        device: where the weights lie; None takes `cfg.device`.
+        init_weights: False leaves the weights unset, for a checkpoint to fill.
 
     Example:
         >>> cfg = ModelConfig(n_layers=2, d_model=32, n_heads=4, d_vocab=50, n_ctx=16)
@@ -278,13 +295,15 @@ class HookedTransformer(TextInterface, WeightViews, Pretrained, HookedModule):
 
     def __init__(
         self,
-        cfg: ModelConfig,
+        cfg: ModelConfig | dict[str, Any],
         tokenizer: Tokenizer | None = None,
-        seed: int | None = 0,
-        device: torch.device | str = "cpu",
+        seed: int | None = None,
+        device: torch.device | str | None = None,
+        init_weights: bool = True,
     ) -> None:
         super().__init__()
-        self.cfg = cfg
+        cfg = HookedTransformerConfig(**cfg) if isinstance(cfg, dict) else cfg.replace()
+        self.cfg: ModelConfig = cfg
         self.tokenizer = tokenizer
         self.embed = Embed(cfg)
         self.hook_embed = HookPoint()  # [batch, pos, d_model]
@@ -296,9 +315,17 @@ class HookedTransformer(TextInterface, WeightViews, Pretrained, HookedModule):
         tied = cfg.tie_word_embeddings
         self.unembed = TiedUnembed(cfg, self.embed) if tied else Unembed(cfg)
         self.name_hook_points()
-        if seed is not None:
-            self.init_weights(seed)
-        self.to(device=device, dtype=getattr(torch, cfg.dtype))
+        self.apply_switches()
+        if init_weights:
+            self.init_weights(cfg.seed if seed is None else seed)
+        self.to(device=usable_device(device or cfg.device), dtype=getattr(torch, cfg.dtype))
+
+    def _apply(self, *args: Any, **kwargs: Any) -> Self:
+        """What `to`, `cuda`, `half` and the like go through: `cfg` says where the model is now."""
+        super()._apply(*args, **kwargs)  # type: ignore[no-untyped-call]
+        self.cfg.device = str(self.device)
+        self.cfg.dtype = str(self.dtype).removeprefix("torch.")  # type: ignore[assignment]
+        return self
 
     generate = generate
 
@@ -347,6 +374,9 @@ class HookedTransformer(TextInterface, WeightViews, Pretrained, HookedModule):
             ValueError: a token id out of range, a sequence longer than the context, a layer that
                 does not exist, a loss without tokens.
         """
+        if return_type not in get_args(_ReturnName) and return_type is not None:
+            known = ", ".join(map(repr, get_args(_ReturnName)))
+            raise ValueError(f"return_type={return_type!r} is unknown; it can be {known} or None.")
         mask = attention_mask
         if start_at_layer is None:
             tokens, mask = self.to_input(
@@ -356,6 +386,9 @@ class HookedTransformer(TextInterface, WeightViews, Pretrained, HookedModule):
         else:
             residual = torch.as_tensor(input)
             n_query = residual.shape[1]
+            if mask is None and tokens is not None:
+                tokens, mask = self.to_input(tokens, None, None, None, past_kv_cache)
+        real = mask  # of the new tokens
         n_past = 0 if past_kv_cache is None else past_kv_cache.length
         if past_kv_cache is not None:
             mask = past_kv_cache.extend_mask(mask, n_query)
@@ -382,7 +415,9 @@ class HookedTransformer(TextInterface, WeightViews, Pretrained, HookedModule):
             return logits
         if tokens is None:
             raise ValueError("a loss needs tokens= when the input is a residual stream.")
-        loss = self.loss_fn(logits, tokens, mask, loss_per_token)
+        if attention_mask is None and not isinstance(input, str | list):
+            real = self.real_tokens(tokens, real)
+        loss = cross_entropy(logits, tokens, real, loss_per_token)
         return loss if return_type == "loss" else (logits, loss)
 
     def embedding(
@@ -392,29 +427,10 @@ class HookedTransformer(TextInterface, WeightViews, Pretrained, HookedModule):
         embed = self.hook_embed(self.embed(tokens))
         if self.cfg.positional_embedding_type != "standard":
             return embed
-        position = self.pos_embed(context.positions).expand_as(embed)
+        position = self.pos_embed.at(context.positions).expand_as(embed)
         if self.hook_pos_embed.active:
             position = position.clone()  # so that one prompt's can be written to
         return embed + self.hook_pos_embed(position)
-
-    def loss_fn(
-        self,
-        logits: Float[Tensor, "batch pos d_vocab"],
-        tokens: Int[Tensor, "batch pos"],
-        attention_mask: Bool[Tensor, "batch pos"] | None = None,
-        per_token: bool = False,
-    ) -> Tensor:
-        """Cross-entropy of the next token in nats: a mean over real tokens, or [batch, pos - 1].
-
-        Padding (False in the mask) is neither predicted nor predicted from.
-        """
-        predicted = logits[:, :-1].transpose(1, 2)  # [batch, d_vocab, pos - 1]
-        loss = F.cross_entropy(predicted, tokens[:, 1:], reduction="none")
-        if attention_mask is None:
-            return loss if per_token else loss.mean()
-        real = attention_mask[:, 1:] & attention_mask[:, :-1]
-        loss = loss * real
-        return loss if per_token else loss.sum() / real.sum()
 
     def run_with_cache(
         self,
@@ -423,6 +439,9 @@ class HookedTransformer(TextInterface, WeightViews, Pretrained, HookedModule):
         device: torch.device | str | None = None,
         remove_batch_dim: bool = False,
         incl_bwd: bool = False,
+        pos_slice: SliceInput = None,
+        reset_hooks_end: bool = True,
+        clear_contexts: bool = False,
         return_cache_object: bool = True,
         **kwargs: Any,
     ) -> tuple[Any, Any]:
@@ -435,6 +454,11 @@ class HookedTransformer(TextInterface, WeightViews, Pretrained, HookedModule):
             remove_batch_dim: drop the batch axis of a batch of one.
             incl_bwd: also run `backward` from a scalar output (return_type="loss") and keep
                 gradients as `name + "_grad"`.
+            pos_slice: which positions to keep (of patterns and scores, which queries); None keeps
+                all. The position axis stays, also for a single one.
+            reset_hooks_end: of no effect, since nothing of this call stays attached; course code
+                gives it.
+            clear_contexts: empty the `ctx` of every hook point afterwards.
             return_cache_object: False returns the plain dictionary.
 
         Raises:
@@ -442,8 +466,15 @@ class HookedTransformer(TextInterface, WeightViews, Pretrained, HookedModule):
                 `stop_at_layer`, say) did not reach.
         """
         output, values = self.record(
-            *args, names_filter=names_filter, device=device, incl_bwd=incl_bwd, **kwargs
+            *args,
+            names_filter=names_filter,
+            device=device,
+            incl_bwd=incl_bwd,
+            pos_slice=pos_slice,
+            **kwargs,
         )
+        if clear_contexts:
+            self.clear_contexts()
         cache = ActivationCache(values, self)
         if remove_batch_dim:
             cache = cache.remove_batch_dim()

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from .factored import FactoredMatrix
+from .factored import FactoredMatrix, composition_scores
 
 _OF_MLPS = ("W_in", "W_gate", "W_out", "b_in", "b_out")
 
@@ -55,6 +55,11 @@ class WeightViews:
     def W_pos(self) -> Float[Tensor, "n_ctx d_model"]:
         """Learned positions; an error where the model has none."""
         return self.pos_embed.W_pos  # type: ignore[no-any-return]
+
+    @property
+    def W_E_pos(self) -> Float[Tensor, "tokens_and_positions d_model"]:
+        """Token embeddings, and the positions' below them."""
+        return torch.cat([self.W_E, self.W_pos])
 
     @property
     def W_U(self) -> Float[Tensor, "d_model d_vocab"]:
@@ -148,3 +153,51 @@ class WeightViews:
         if isinstance(tokens, str):
             tokens = self.to_single_token(tokens)  # type: ignore[attr-defined]
         return self.W_U.T[torch.as_tensor(tokens, device=self.W_U.device)]
+
+    def accumulated_bias(
+        self, layer: int | None = None, mlp_input: bool = False, include_mlp_biases: bool = True
+    ) -> Float[Tensor, " d_model"]:
+        """The sum of the biases that were written to the stream before `layer` reads it.
+
+        Args:
+            layer: the reader; None or -1 is the final norm.
+            mlp_input: the layer's MLP reads, so its b_O counts as well.
+            include_mlp_biases: whether the b_out count, and not only the b_O.
+        """
+        n_layers = len(self.blocks)
+        layer = n_layers if layer in (None, -1) else layer
+        assert layer is not None
+        if not 0 <= layer <= n_layers - mlp_input:
+            raise ValueError(f"layer={layer} is not between 0 and {n_layers - mlp_input}.")
+        total = self.W_E.new_zeros(self.cfg.d_model)
+        for at, block in enumerate(self.blocks):
+            if at < layer or (at == layer and mlp_input and not self.cfg.parallel_attn_mlp):
+                total = total + block.attn.b_O
+            if at < layer and include_mlp_biases and not self.cfg.attn_only:
+                total = total + block.mlp.b_out
+        return total
+
+    def all_head_labels(self) -> list[str]:
+        """Labels "L0H0", "L0H1", ..., in the order of `[layer, head]` flattened."""
+        n_layers, n_heads = self.cfg.n_layers, self.cfg.n_heads
+        return [f"L{layer}H{head}" for layer in range(n_layers) for head in range(n_heads)]
+
+    def all_composition_scores(
+        self, mode: Literal["Q", "K", "V"]
+    ) -> Float[Tensor, "layer_1 head_1 layer_2 head_2"]:
+        """How much each head reads of what an earlier head wrote, by their weights alone.
+
+        |W_OV of the earlier @ W of the later| / (|W_OV| |W|), in Frobenius norms, where W is the
+        later head's QK circuit (Q), its transpose (K) or its OV circuit (V): Elhage et al. 2021,
+        "A Mathematical Framework", on composition. 0 where the second head is not in a later layer.
+
+        Raises:
+            ValueError: another mode.
+        """
+        later = {"Q": self.QK, "K": self.QK.T, "V": self.OV}.get(mode)
+        if later is None:
+            raise ValueError(f"mode={mode!r} is unknown; it can be 'Q', 'K' or 'V'.")
+        scores = composition_scores(self.OV, later)
+        layers = torch.arange(self.cfg.n_layers, device=scores.device)
+        is_later = layers[:, None] < layers  # [layer_1, layer_2]
+        return torch.where(is_later[:, None, :, None], scores, 0)

@@ -19,6 +19,7 @@ from ...tasks import ioi, ioi_role_swaps
 from ...tasks.task import Baseline, Task
 from ...views import ioi_data as page
 from ...views.attention import AttentionExample
+from ...views.numbers import number
 from ..steps import Steps
 from . import published
 from .heads import HeadReadings, read_heads
@@ -296,7 +297,7 @@ def _predictions(
         page.Prediction(
             "Where the head that restores most looks from END",
             "IO (as a name mover)",
-            f"{most} ({first.looks_at[most]:.2f})",
+            f"{most} ({number(first.looks_at[most])})",
             most == "IO",
         ),
         _prediction(
@@ -311,4 +312,4 @@ def _predictions(
 def _prediction(
     question: str, expected: str, value: float, holds: Callable[[float], bool]
 ) -> page.Prediction:
-    return page.Prediction(question, expected, f"{value:.2f}", holds(float(value)))
+    return page.Prediction(question, expected, number(float(value)), holds(float(value)))

@@ -84,10 +84,20 @@ def load_tokenizer(path: Path) -> Tokenizer:
 
 def _find(name_or_path: str | Path, cfg: ModelConfig | None, revision: str | None) -> Checkpoint:
     name, path = str(name_or_path), Path(name_or_path)
+    if not name.strip():
+        raise LoadError(
+            "the name of the model is empty: give the name of a model or the path of a folder "
+            f"(embedded here: {', '.join(embedded_models()) or 'none'})."
+        )
     local = name in embedded_models() or path.exists()
     if local and revision is not None:
         raise LoadError(f"revision={revision!r} is for names on the hub, and {name!r} is local.")
-    if name in embedded_models():
+    if name in embedded_models() and (isinstance(name_or_path, str) or not path.exists()):
+        if _holds_model(path):
+            raise LoadError(
+                f"{name!r} is a model that is embedded here and also a folder with a model: write "
+                f"'./{name}' for the folder, or rename the folder for the embedded one."
+            )
         return native.load(ASSETS / name)
     if path.is_dir():
         return _load_folder(path, cfg)
@@ -103,6 +113,11 @@ def _find(name_or_path: str | Path, cfg: ModelConfig | None, revision: str | Non
         f"({', '.join(embedded_models()) or 'none'}), a short name such as gpt2 or "
         "pythia-70m, a name on the Hugging Face Hub (owner/model), or the path of a folder or file."
     )
+
+
+def _holds_model(folder: Path) -> bool:
+    """Whether it looks as if a model could be loaded from there."""
+    return any((folder / name).is_file() for name in ("config.json", "ckpt.pt", "model.pt"))
 
 
 def _load_folder(folder: Path, cfg: ModelConfig | None) -> Checkpoint:

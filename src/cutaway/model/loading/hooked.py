@@ -21,6 +21,10 @@ def is_state(names: Any) -> bool:
 def load(tensors: dict[str, Tensor], cfg: ModelConfig | None, source: str | Path) -> Checkpoint:
     """A state dict and its configuration.
 
+    The gated MLP of TransformerLens adds b_in behind the gate, (act(x W_gate) * (x W_in) + b_in)
+    W_out + b_out; ours before it. Its b_in is moved into b_out, which is the same: b_in W_out +
+    b_out. A file with b_gate is one of ours, and stays as it is.
+
     Buffers are ignored; biases that the file lacks are zero; biases that `cfg` has turned off may
     be in the file if they are zero.
 
@@ -37,6 +41,8 @@ def load(tensors: dict[str, Tensor], cfg: ModelConfig | None, source: str | Path
     # Grouped key and value weights carry an underscore there.
     state = {name.replace("attn._", "attn."): value for name, value in raw.tensors.items()}
     expected = expected_shapes(cfg)
+    if cfg.gated_mlp and not any(name.endswith(".b_gate") for name in state):
+        _move_bias_behind_gate(cfg, state)
     _drop_redundant(cfg, state, expected)
     for name, shape in expected.items():
         if ".b_" in name and name not in state:
@@ -52,3 +58,18 @@ def _drop_redundant(cfg: ModelConfig, state: dict[str, Tensor], expected: Any) -
         tied = name == "unembed.W_U" and torch.equal(state[name], state["embed.W_E"].T)
         if zero_bias or tied:
             del state[name]
+
+
+def _move_bias_behind_gate(cfg: ModelConfig, state: dict[str, Tensor]) -> None:
+    for layer in range(cfg.n_layers):
+        b_in, b_out, W_out = (f"blocks.{layer}.mlp.{x}" for x in ("b_in", "b_out", "W_out"))
+        if b_in not in state or W_out not in state or not state[b_in].any():
+            continue
+        if not cfg.mlp_bias:
+            raise LoadError(
+                f"the tensor {b_in!r} is not zero, and the configuration has mlp_bias=False: "
+                "give mlp_bias=True."
+            )
+        moved = state[b_in] @ state[W_out]
+        state[b_out] = state[b_out] + moved if b_out in state else moved
+        state[b_in] = torch.zeros_like(state[b_in])

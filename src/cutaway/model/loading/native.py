@@ -10,6 +10,7 @@ from pathlib import Path
 
 import safetensors.torch
 
+from ...files import atomic_path
 from ..config import ConfigError, ModelConfig
 from ..tokenizer import Tokenizer
 from .checkpoint import Checkpoint, LoadError, check_state
@@ -87,7 +88,8 @@ def _write_files(checkpoint: Checkpoint, folder: Path) -> None:
     state = {
         name: value.detach().cpu().contiguous().clone() for name, value in checkpoint.state.items()
     }
-    safetensors.torch.save_file(state, folder / "model.safetensors")
+    with atomic_path(folder / "model.safetensors") as path:  # for its permissions as well
+        safetensors.torch.save_file(state, path)
     tokenizer = checkpoint.tokenizer
     if tokenizer is None:
         return
