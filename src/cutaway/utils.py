@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from .model.factored import FactoredMatrix, composition_scores
 from .model.loss import cross_entropy
 from .model.names import get_act_name
+from .model.parts import gelu_new
 from .model.slices import Slice
 
 if TYPE_CHECKING:
@@ -68,11 +68,6 @@ def lm_accuracy(
     """How often the likeliest token is the next one: the share, or [batch, pos - 1] of booleans."""
     correct = logits[:, :-1].argmax(-1) == tokens[:, 1:]
     return correct if per_token else correct.float().mean()
-
-
-def gelu_new(x: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
-    """GPT-2's activation: GELU by its tanh approximation (Hendrycks and Gimpel 2016)."""
-    return F.gelu(x, approximate="tanh")
 
 
 def remove_batch_dim(value: Float[Tensor, "batch ..."]) -> Float[Tensor, "..."]:

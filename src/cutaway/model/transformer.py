@@ -34,6 +34,7 @@ from .parts import (
     Unembed,
     at_least_float32,
     flat_heads,
+    gelu_new,
     head_weight,
     make_norm,
     register_bias,
@@ -163,7 +164,7 @@ def _project(x: Tensor, weight: Tensor, bias: Tensor) -> Float[Tensor, "b pos he
 
 _ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "gelu": F.gelu,
-    "gelu_new": lambda x: F.gelu(x, approximate="tanh"),
+    "gelu_new": gelu_new,
     "relu": F.relu,
     "silu": F.silu,
 }

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from ..model.attention_context import AttentionContext, attention_context
 from ..model.config import ModelConfig
+from ..model.kv_cache import KVCache
 from ..model.transformer import HookedTransformer
 
 
@@ -108,6 +109,42 @@ class BaseRun(RecordedRun):
         """As attention used them: [prompt, pos, kv, d_head] each, keys after the rotation."""
         k_name, v_name = key_value_hooks(self.model.cfg, layer)
         return self.values[k_name], self.values[v_name]
+
+
+class DivergedRun(RecordedRun):
+    """The run of prompts that equal the base run's before `start`: only the rest is computed.
+
+    Args:
+        base: has recorded all of `keep`.
+        tokens: [prompt, pos].
+        start: the first position at which any prompt differs.
+        keep: hook names to record.
+    """
+
+    def __init__(
+        self, base: BaseRun, tokens: Int[Tensor, "prompt pos"], start: int, keep: Iterable[str]
+    ) -> None:
+        model = base.model
+        self.model, self.read, self.mask = model, base.read, base.mask
+        self.tokens = tokens.to(base.tokens.device)
+        names = list(dict.fromkeys([*keep, _last_hook(model.cfg)]))
+        past = KVCache(model, *tokens.shape)
+        for layer, held in enumerate(past.layers):
+            held.extend(*(x[:, :start] for x in base.keys_and_values(layer)))
+        past.mask = None if self.mask is None else self.mask[:, :start]
+        _, values = model.record(
+            self.tokens[:, start:],
+            return_type=None,
+            names_filter=names,
+            attention_mask=None if self.mask is None else self.mask[:, start:],
+            past_kv_cache=past,
+        )
+        self.values = {}
+        for name, value in values.items():
+            # Patterns are [prompt, head, query, key], all else begins with [prompt, pos].
+            axis = 2 if name.endswith(("hook_pattern", "hook_attn_scores")) else 1
+            before = base.values[name].narrow(axis, 0, start)
+            self.values[name] = torch.cat([before, value], dim=axis)
 
 
 def cone_hooks(cfg: ModelConfig) -> list[str]:

@@ -12,7 +12,7 @@ from torch import Tensor
 from ..model.transformer import HookedTransformer
 from ..tasks.metric import Metric
 from ..tasks.task import Task
-from .cone import BaseRun, Cone, RecordedRun
+from .cone import BaseRun, Cone, DivergedRun, RecordedRun
 from .effects import Axis, Effects, Mode
 from .memory import Workload, plan_memory
 from .sites import Rows, Site, get_site
@@ -234,7 +234,9 @@ class _Sweep:
         if self.mode == "noising":
             into, out_of = out_of, into
         base = BaseRun(model, into, read, hooks)
-        source = RecordedRun(model, out_of, read, hooks)
+        first = int(task.first_difference[prompts].min())
+        # At least one token is run, also where no prompt differs from its partner.
+        source = DivergedRun(base, out_of, min(first, out_of.shape[1] - 1), hooks)
         metric = task.metric.subset(torch.arange(prompts.start, prompts.stop))
         base_metric = read_metric(model, metric, base.final()).float().cpu()
         source_metric = read_metric(model, metric, source.final()).float().cpu()
