@@ -66,27 +66,31 @@ def _compile(sentence: str, ids: dict[str, int]) -> list[int]:
 
 
 def _variants(template: ioi_text.Template) -> tuple[str, ...]:
-    """The template as it is, with any verb of giving, with an adjective before the object and with
-    an adverb before the verb, so that neither the words nor the distances between the names are a
-    template's own.
+    """The template as it is, and with any verb of giving, an adverb before it, an adjective before
+    the object, an owner after it, a look at the indirect object before the giving.
+
+    So neither the words nor the distances between the names are a template's own, and the giver is
+    often not the last name: the verb says who gives.
     """
     verbs = "|".join(ioi_sentences.LISTS["transfer"])
     any_verb = re.sub(rf"\b({verbs})\b", "{transfer}", template.text)
-    adverb = re.sub(r"{subject} (\w+ )?{transfer}", "{subject} {adverb} {transfer}", any_verb)
-    variants = (template.text, any_verb, adverb, _with_quality(any_verb), _with_quality(adverb))
+    giving = r"{subject} (\w+ )?{transfer}"
+    adverb = re.sub(giving, "{subject} {adverb} {transfer}", any_verb)
+    turned = re.sub(giving, "{subject} smiled at {answer} and {transfer}", any_verb)
+    variants = [template.text, turned]
+    for sentence in (any_verb, adverb):
+        quality = re.sub(r"{object} to$", "{quality} {object} to", sentence)
+        owned = re.sub(r"(a|the) {object} to$", "the {object} of {owner} to", sentence)
+        variants += [sentence, quality, owned]
     return tuple(dict.fromkeys(variants))
-
-
-def _with_quality(sentence: str) -> str:
-    return re.sub(r"{object} to$", "{quality} {object} to", sentence)
 
 
 def _ioi_sentences(first: str, second: str, giver: str, answer: str) -> list[str]:
     """Every variant of every training template with these people, and the answer after it."""
-    slots = {"{first}": first, "{second}": second, "{subject}": giver}
+    people = {"first": first, "second": second, "subject": giver, "answer": answer, "owner": "{a}"}
     sentences = [v for template in ioi_text.TRAINED_TEMPLATES for v in _variants(template)]
-    for slot, person in slots.items():
-        sentences = [sentence.replace(slot, person) for sentence in sentences]
+    for slot, person in people.items():
+        sentences = [sentence.replace(f"{{{slot}}}", person) for sentence in sentences]
     return [f"{sentence} {answer}." for sentence in sentences]
 
 

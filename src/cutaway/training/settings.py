@@ -10,7 +10,7 @@ from pathlib import Path
 class TrainSettings:
     """How to train. The defaults suit models of about a million parameters."""
 
-    n_steps: int = 7000
+    n_steps: int = 6000
     """Optimiser steps."""
     batch_size: int = 64
     """Sequences per step."""
