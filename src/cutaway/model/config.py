@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -237,6 +236,11 @@ class ModelConfig:
         runtime = {f.name for f in dataclasses.fields(self) if f.metadata.get("runtime")}
         return {k: v for k, v in dataclasses.asdict(self).items() if k not in runtime}
 
+    @property
+    def has_resid_mid(self) -> bool:
+        """Whether the MLP reads the residual stream after attention, and not beside it."""
+        return not (self.attn_only or self.parallel_attn_mlp)
+
     @classmethod
     def from_dict(cls, values: Mapping[str, Any], source: str | Path = "the configuration") -> Self:
         """The inverse of `to_dict`; an unknown or missing field is an error naming `source`."""
@@ -251,10 +255,6 @@ class ModelConfig:
         if missing:
             raise ConfigError(f"{source} lacks the fields: {', '.join(missing)}.")
         return cls(**values)
-
-    def to_json(self) -> str:
-        """`to_dict` as indented JSON."""
-        return json.dumps(self.to_dict(), indent=2) + "\n"
 
 
 _DERIVED = ("d_head", "d_mlp", "n_key_value_heads", "rotary_dim")

@@ -41,13 +41,13 @@ class Decompositions(Mapping[Any, Tensor]):
         points = []
         for at in range(layer):
             points.append((f"{at}_pre", "resid_pre", at))
-            if incl_mid and self._has_mid:
+            if incl_mid and self.model.cfg.has_resid_mid:
                 points.append((f"{at}_mid", "resid_mid", at))
         if layer == self.model.cfg.n_layers:
             points.append(("final_post", "resid_post", layer - 1))
         else:
             points.append((f"{layer}_pre", "resid_pre", layer))
-            if mlp_input and self._has_mid:
+            if mlp_input and self.model.cfg.has_resid_mid:
                 points.append((f"{layer}_mid", "resid_mid", layer))
         stack = torch.stack([self._sliced(self[name, at], pos_slice) for _, name, at in points])
         labels = [label for label, _, _ in points]
@@ -70,7 +70,7 @@ class Decompositions(Mapping[Any, Tensor]):
         if incl_embeds:
             named += [(name, f"hook_{name}") for name in ("embed", "pos_embed")]
             named = [(label, name) for label, name in named if name in self.model.hook_dict]
-        for at in range(layer + (mlp_input and self._has_mid)):
+        for at in range(layer + (mlp_input and self.model.cfg.has_resid_mid)):
             if mode != "mlp":
                 named.append((f"{at}_attn_out", get_act_name("attn_out", at)))
             if mode != "attn" and not self.model.cfg.attn_only and at < layer:
@@ -170,7 +170,7 @@ class Decompositions(Mapping[Any, Tensor]):
         """
         layer = self._reader(layer)
         cfg = self.model.cfg
-        heads_below = layer + (mlp_input and self._has_mid)
+        heads_below = layer + (mlp_input and self.model.cfg.has_resid_mid)
         parts = [self.stack_head_results(heads_below, True, pos_slice=pos_slice)]
         if not cfg.attn_only and layer > 0:
             if expand_neurons:
@@ -182,7 +182,7 @@ class Decompositions(Mapping[Any, Tensor]):
                 parts.append(mlps)
         parts.append(self.decompose_resid(0, pos_slice=pos_slice, return_labels=True))
         bias = self.model.accumulated_bias(
-            layer, mlp_input and self._has_mid, include_mlp_biases=expand_neurons
+            layer, mlp_input and self.model.cfg.has_resid_mid, include_mlp_biases=expand_neurons
         )
         like = parts[-1][0][:1]
         parts.append((bias.detach().to(like).expand_as(like), ["bias"]))
@@ -289,11 +289,6 @@ class Decompositions(Mapping[Any, Tensor]):
         if not 0 <= layer <= n_layers:
             raise ValueError(f"layer={layer} is not between 0 and {n_layers}.")
         return layer
-
-    @property
-    def _has_mid(self) -> bool:
-        """Whether the MLP reads the stream after attention, and not beside it."""
-        return not (self.model.cfg.attn_only or self.model.cfg.parallel_attn_mlp)
 
     def _stream(self, layer: int) -> Tensor:
         if layer == self.model.cfg.n_layers:

@@ -11,7 +11,7 @@ import difflib
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -21,12 +21,6 @@ from .slices import Slice, SliceInput
 
 Direction = Literal["fwd", "bwd"]
 NamesFilter = str | Sequence[str] | Callable[[str], bool] | None
-
-
-class HookFunction(Protocol):
-    """What can be attached: sees the value (or its gradient), may return a replacement."""
-
-    def __call__(self, value: Tensor, /, *, hook: HookPoint) -> Tensor | None: ...
 
 
 class UnknownHook(KeyError):

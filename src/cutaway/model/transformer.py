@@ -217,7 +217,7 @@ class Block(nn.Module):
         if not cfg.attn_only:
             self.ln2 = make_norm(cfg)
             self.mlp = MLP(cfg)
-            if not cfg.parallel_attn_mlp:
+            if cfg.has_resid_mid:
                 self.hook_resid_mid = HookPoint()  # [batch, pos, d_model]
             self.hook_mlp_in = HookPoint(on_demand=True)  # [batch, pos, d_model], before ln2
             self.hook_mlp_out = HookPoint()  # [batch, pos, d_model]

@@ -42,14 +42,9 @@ class Entry:
         return f"blocks.{self.layer}.hook_resid_{self.stage}"
 
 
-def has_mid(cfg: ModelConfig) -> bool:
-    """Whether blocks have a residual stream between attention and MLP."""
-    return not (cfg.attn_only or cfg.parallel_attn_mlp)
-
-
 def after_attention(cfg: ModelConfig, layer: int) -> Entry:
     """Where the output of a layer's attention enters the stream."""
-    return Entry(layer, "mid") if has_mid(cfg) else Entry(layer + 1, "pre")
+    return Entry(layer, "mid") if cfg.has_resid_mid else Entry(layer + 1, "pre")
 
 
 class RecordedRun:
@@ -152,7 +147,7 @@ def cone_hooks(cfg: ModelConfig) -> list[str]:
     names = []
     for layer in range(cfg.n_layers):
         names.append(Entry(layer, "pre").hook_name)
-        if has_mid(cfg):
+        if cfg.has_resid_mid:
             names.append(Entry(layer, "mid").hook_name)
         names += key_value_hooks(cfg, layer)
     return names

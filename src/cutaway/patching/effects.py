@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -202,6 +203,4 @@ class Effects:
 
 
 def _products(axes: tuple[Axis, ...]) -> list[tuple[str, ...]]:
-    import itertools
-
     return list(itertools.product(*(axis.labels for axis in axes)))

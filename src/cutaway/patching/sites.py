@@ -17,7 +17,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from ..model.config import ModelConfig
-from .cone import BaseRun, Cone, Entry, RecordedRun, after_attention, has_mid, key_value_hooks
+from .cone import BaseRun, Cone, Entry, RecordedRun, after_attention, key_value_hooks
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ class StreamSite(Site):
     def missing_in(self, cfg: ModelConfig) -> str | None:
         if cfg.attn_only and self.name in ("resid_mid", "mlp_out"):
             return "it has no MLP"
-        if self.name == "resid_mid" and not has_mid(cfg):
+        if self.name == "resid_mid" and not cfg.has_resid_mid:
             return "its attention and MLP run in parallel"
         return None
 
