@@ -34,7 +34,11 @@ class Entry:
     """
 
     layer: int
-    stage: Literal["pre", "mid"]
+    stage: Literal["pre", "mid"] = "pre"
+
+    def __le__(self, other: Entry) -> bool:
+        """Whether what enters here has passed, or is, the other entry: both are on the stream."""
+        return (self.layer, self.stage == "mid") <= (other.layer, other.stage == "mid")
 
     @property
     def hook_name(self) -> str:
