@@ -3,48 +3,139 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 
 from cutaway.model.cache import get_act_name
+from cutaway.model.config import ModelConfig
 from cutaway.model.transformer import HookedTransformer
+from cutaway.patching import values as put
+from cutaway.patching.edits import Intervention
 from cutaway.tasks.task import Task
+
+HEAD_SITES = ("z", "result", "q", "k", "v", "pattern", "attn_scores")
+NEURON_SITES = ("mlp_pre", "mlp_post")
+SQUARE_SITES = ("pattern", "attn_scores")
+
+
+def hook_of(cfg: ModelConfig, site: str, layer: int) -> str:
+    """Where a site's value passes; queries and keys after the rotation."""
+    if site in ("q", "k") and cfg.positional_embedding_type == "rotary":
+        site = f"rot_{site}"
+    return get_act_name(site, layer)
+
+
+def n_units(cfg: ModelConfig, site: str) -> int | None:
+    """Heads or neurons; None where there is only the whole."""
+    if site in ("k", "v"):
+        return cfg.n_key_value_heads
+    return cfg.n_heads if site in HEAD_SITES else cfg.d_mlp if site in NEURON_SITES else None
+
+
+def chosen(model: HookedTransformer, task: Task, one: Intervention) -> torch.Tensor:
+    """[prompt, pos, unit, key], True where the intervention replaces; axes of 1 stand for all."""
+    n_prompts, n_pos = task.clean.shape
+    n = n_units(model.cfg, one.site)
+    mask = torch.ones(n_prompts, n_pos, n or 1, n_pos, dtype=torch.bool)
+    for axis, places in ((1, one.positions), (3, one.keys)):
+        if places is None:
+            continue
+        here = torch.zeros(n_prompts, n_pos, dtype=torch.bool)
+        for place in [places] if isinstance(places, str | int) else places:
+            index = task.positions[place] if isinstance(place, str) else torch.tensor(place)
+            here |= torch.arange(n_pos) == index.expand(n_prompts)[:, None]
+        shape = [n_prompts, 1, 1, 1]
+        shape[axis] = n_pos
+        mask &= here.view(shape)
+    if one.units is not None:
+        units = [one.units] if isinstance(one.units, int) else list(one.units)
+        mask &= torch.tensor([u in units for u in range(n)])[None, None, :, None]
+    if one.site in SQUARE_SITES:
+        return mask.transpose(1, 2)  # [prompt, head, query, key]
+    return mask[..., 0, None] if one.site in HEAD_SITES else mask[..., 0]
+
+
+def reference_mean(
+    model: HookedTransformer, task: Task, reference: Task, hook: str
+) -> torch.Tensor:
+    """The mean over corrupted prompts of the same group and length, prompt by prompt."""
+    _, cache = model.run_with_cache(reference.corrupted, names_filter=hook)
+    rows = []
+    for group, length in zip(task.group, task.lengths, strict=True):
+        members = [
+            i
+            for i in range(len(reference))
+            if reference.group[i] == group and reference.lengths[i] == length
+        ]
+        rows.append(cache[hook][members].mean(0))
+    return torch.stack(rows)
+
+
+def new_value(
+    value: put.Value,
+    old: torch.Tensor,
+    other: torch.Tensor,
+    base: torch.Tensor,
+    mean: torch.Tensor | None,
+) -> torch.Tensor:
+    """What each kind of value puts, written out."""
+    match value:
+        case put.Patch():
+            return other
+        case put.Freeze():
+            return base
+        case put.Zero():
+            return torch.zeros_like(old)
+        case put.Mean():
+            return mean
+        case put.Constant():
+            return torch.zeros_like(old) + value.value
+        case put.Add():
+            return old + value.value
+        case put.Scale():
+            return old * value.factor
+        case put.Remove() | put.Keep() | put.Exchange():
+            rows = torch.atleast_2d(value.directions)
+            project = torch.linalg.pinv(rows) @ rows  # onto the span of the rows
+            inside = old @ project
+            if isinstance(value, put.Keep):
+                return inside
+            outside = old - inside
+            return outside if isinstance(value, put.Remove) else outside + other @ project
+    raise NotImplementedError(value)
 
 
 @torch.no_grad()
-def patch_one(
-    model: HookedTransformer,
-    task: Task,
-    site: str,
-    layer: int,
-    mode: str,
-    head: int | None = None,
-    position: torch.Tensor | None = None,
+def intervene_by_hooks(
+    model: HookedTransformer, task: Task, interventions: Sequence[Intervention], mode: str
 ) -> np.ndarray:
-    """One intervention by one full run with one hook: the metric of every prompt.
-
-    `position` holds the token index that is replaced in each prompt; None replaces all.
-    """
+    """All interventions in one full run with hooks: the metric of every prompt."""
     into, out_of = task.corrupted, task.clean
     if mode == "noising":
         into, out_of = out_of, into
-    name = get_act_name(site, layer)
-    _, source = model.run_with_cache(out_of, names_filter=name)
-    pos_axis, head_axis = (2, 1) if site in ("pattern", "attn_scores") else (1, 2)
+    hooks = []
+    for one in interventions:
+        name = hook_of(model.cfg, one.site, one.layer)
+        _, source = model.run_with_cache(out_of, names_filter=name)
+        _, base = model.run_with_cache(into, names_filter=name)
+        value, mask = put.as_value(one.value), chosen(model, task, one)
+        if one.site in SQUARE_SITES:  # what the causal mask and padding hide stays hidden
+            scores = get_act_name("attn_scores", one.layer)
+            _, hidden = model.run_with_cache(into, names_filter=scores)
+            mask = mask & ~hidden[scores].isneginf()
 
-    def replace(value: torch.Tensor, hook: object) -> torch.Tensor:
-        where = torch.ones(value.shape[0], value.shape[pos_axis], dtype=torch.bool)
-        if position is not None:
-            where = torch.arange(value.shape[pos_axis]) == position[:, None]
-        new = value.clone()
-        if head is None:
-            new[where] = source[name][where]
-        else:
-            new.select(head_axis, head)[where] = source[name].select(head_axis, head)[where]
-        return new
+        mean = None
+        if isinstance(value, put.Mean):
+            mean = reference_mean(model, task, value.reference or task, name)
+        runs = (source[name], base[name], mean)
 
-    logits = model.run_with_hooks(into, fwd_hooks=[(name, replace)])
+        def replace(old, hook, value=value, mask=mask, runs=runs):
+            return torch.where(mask, new_value(value, old, *runs), old)
+
+        hooks.append((name, replace))
+    logits = model.run_with_hooks(into, fwd_hooks=hooks)
     return task.metric(task.metric.read(logits)).numpy()
 
 
@@ -53,15 +144,18 @@ def sweep_by_hooks(
     task: Task,
     site: str,
     mode: str,
-    positions: torch.Tensor | None,
+    positions: Sequence[str | int] | None,
+    keys: Sequence[str | int] | None = None,
+    value: str | put.Value = "patch",
+    group: int = 1,
 ) -> np.ndarray:
-    """The whole sweep, one intervention at a time: [layer, unit, option, prompt]."""
-    n_heads = {"k": model.cfg.n_key_value_heads, "v": model.cfg.n_key_value_heads}
-    of_heads = site in ("z", "result", "q", "k", "v", "pattern", "attn_scores")
-    heads = range(n_heads.get(site, model.cfg.n_heads)) if of_heads else [None]
-    options = [None] if positions is None else list(positions)
-    values = [
-        patch_one(model, task, site, layer, mode, head, option)
-        for layer, head, option in itertools.product(range(model.cfg.n_layers), heads, options)
+    """The whole sweep, one intervention at a time: [layer, unit, position, key, prompt]."""
+    n = n_units(model.cfg, site)
+    units = [None] if n is None else [range(u, u + group) for u in range(0, n, group)]
+    layers = range(1 if site in ("embed", "pos_embed") else model.cfg.n_layers)
+    axes = (layers, units, positions or [None], keys or [None])
+    found = [
+        intervene_by_hooks(model, task, [Intervention(site, layer, value, unit, at, key)], mode)
+        for layer, unit, at, key in itertools.product(*axes)
     ]
-    return np.array(values).reshape(model.cfg.n_layers, len(heads), len(options), -1)
+    return np.array(found).reshape(*(len(axis) for axis in axes), -1)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -10,10 +12,10 @@ from hypothesis import strategies as st
 
 from cutaway.model.config import ModelConfig
 from cutaway.model.transformer import HookedTransformer
-from cutaway.patching.sites import SITES
 from cutaway.patching.sweep import sweep
 from cutaway.tasks.task import Task
-from oracles import sweep_by_hooks
+from oracles import NEURON_SITES, SQUARE_SITES, sweep_by_hooks
+from random_interventions import available, last_axis, values
 from random_models import configs, random_model, small_task, tasks
 
 CFG = ModelConfig(n_layers=3, d_model=16, n_heads=4, d_vocab=17, n_ctx=12, init_range=0.4)
@@ -32,32 +34,47 @@ def logit_scale(model: HookedTransformer, task: Task) -> float:
     return max(float(model(tokens).abs().max()) for tokens in (task.clean, task.corrupted))
 
 
-def available(cfg: ModelConfig) -> list[str]:
-    return [name for name, site in SITES.items() if site.missing_in(cfg) is None]
-
-
 @st.composite
-def cases(draw: st.DrawFn) -> tuple[HookedTransformer, Task, str, str, str]:
+def cases(draw: st.DrawFn) -> tuple[HookedTransformer, Task, str, dict[str, Any]]:
     cfg = draw(configs())
     task = draw(tasks(cfg))
     site = draw(st.sampled_from(available(cfg)))
-    mode = draw(st.sampled_from(["denoising", "noising"]))
     positions = draw(st.sampled_from(["all", "each", "named"]))
-    return random_model(cfg, draw(st.integers(0, 100))), task, site, mode, positions
+    chosen = {
+        "value": draw(values(site, last_axis(cfg, site))),
+        "mode": draw(st.sampled_from(["denoising", "noising"])),
+        "positions": positions,
+    }
+    if site in SQUARE_SITES:
+        chosen["keys"] = draw(st.sampled_from([None, "named", [0, 1]]))
+    if site in NEURON_SITES:
+        chosen["neurons_per_group"] = draw(st.sampled_from([1, 4]))
+    return random_model(cfg, draw(st.integers(0, 100))), task, site, chosen
 
 
 @given(cases())
 def test_every_sweep_equals_a_loop_of_full_runs_with_hooks(case) -> None:
-    model, task, site, mode, positions = case
-    effects = sweep(model, task, site, positions=positions, mode=mode)
-    index = None
-    if positions == "each":
-        index = torch.arange(task.clean.shape[1])[:, None].expand(-1, len(task))
-    elif positions == "named":
-        index = torch.stack(list(task.positions.values()))
-    expected = sweep_by_hooks(model, task, site, mode, index)
-    expected = expected.reshape(effects.patched.shape)
-    assert_close(effects.patched, expected, logit_scale(model, task))
+    model, task, site, chosen = case
+    effects = sweep(model, task, site, **chosen)
+
+    def listed(places: Any) -> Any:
+        if places in (None, "all"):
+            return None
+        named = {"each": range(task.clean.shape[1]), "named": list(task.positions)}
+        return named[places] if isinstance(places, str) else places
+
+    expected = sweep_by_hooks(
+        model,
+        task,
+        site,
+        chosen["mode"],
+        listed(chosen["positions"]),
+        listed(chosen.get("keys")),
+        chosen["value"],
+        chosen.get("neurons_per_group", 1),
+    ).reshape(effects.patched.shape)
+    scale = max(logit_scale(model, task), np.abs(expected).max())
+    assert_close(effects.patched, expected, scale)
 
 
 @given(st.data())
@@ -106,7 +123,7 @@ def test_progress_ends_at_one_and_never_falls() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"site": "resid"}, "no site 'resid'; sites are resid_pre"),
+        ({"site": "resid"}, "no site 'resid'; sites are embed"),
         ({"mode": "both"}, "neither 'denoising' nor 'noising'"),
         ({"layers": [3]}, "no layer 3"),
         ({"layers": []}, "list of layers is empty"),

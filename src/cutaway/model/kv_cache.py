@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import torch
 from jaxtyping import Bool, Float
@@ -12,6 +12,13 @@ from .config import ModelConfig
 
 if TYPE_CHECKING:
     from .transformer import HookedTransformer
+
+
+class PastKV(Protocol):
+    """What attention asks of keys and values that are already there."""
+
+    def extend(self, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        """All keys and values, the new ones last."""
 
 
 class LayerKV:

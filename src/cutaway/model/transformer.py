@@ -45,7 +45,7 @@ from .slices import SliceInput
 from .weights import WeightViews
 
 if TYPE_CHECKING:
-    from .kv_cache import KVCache, LayerKV
+    from .kv_cache import KVCache, PastKV
     from .tokenizer import Tokenizer
 
 _ReturnName = Literal["logits", "loss", "both"]
@@ -89,7 +89,7 @@ class Attention(nn.Module):
         key_input: Tensor,
         value_input: Tensor,
         context: AttentionContext | None = None,
-        past: LayerKV | None = None,
+        past: PastKV | None = None,
         attention_mask: Bool[Tensor, "batch pos"] | None = None,
     ) -> Float[Tensor, "batch pos d_model"]:
         """Without a context (a direct call) the inputs are whole sequences, and `attention_mask`
@@ -227,7 +227,7 @@ class Block(nn.Module):
         self,
         resid_pre: Float[Tensor, "batch pos d_model"],
         context: AttentionContext | None = None,
-        past: LayerKV | None = None,
+        past: PastKV | None = None,
         attention_mask: Bool[Tensor, "batch pos"] | None = None,
     ) -> Float[Tensor, "batch pos d_model"]:
         """Without a context (a direct call) the stream is that of whole sequences, and

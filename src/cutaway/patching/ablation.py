@@ -17,7 +17,7 @@ from ..model.cache import get_act_name
 from ..model.transformer import HookedTransformer
 from ..tasks.task import Task
 from .cone import take_positions
-from .sweep import Progress, check_no_hooks, read_metric
+from .measure import Progress, check_no_hooks, read_metric
 
 Head = tuple[int, int]
 AblationMethod = Literal["zero", "mean", "resample"]

@@ -17,10 +17,11 @@ from typing import Literal
 
 import torch
 from jaxtyping import Bool, Float, Int
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..model.attention_context import AttentionContext, attention_context
 from ..model.config import ModelConfig
+from ..model.hooks import HookPoint
 from ..model.kv_cache import KVCache
 from ..model.transformer import HookedTransformer
 
@@ -172,6 +173,16 @@ def take_positions(x: Float[Tensor, "row pos d"], index: Int[Tensor, "row read"]
     return x.gather(1, index[..., None].expand(-1, -1, x.shape[-1]))
 
 
+class _Prefix:
+    """Keys and values before the window: those of the base run's prompts."""
+
+    def __init__(self, k: Tensor, v: Tensor) -> None:
+        self._k, self._v = k, v  # [row, start, kv, d_head]
+
+    def extend(self, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        return torch.cat([self._k, k], dim=1), torch.cat([self._v, v], dim=1)
+
+
 class Cone:
     """Rows that share one window of positions, and the path of a change through them.
 
@@ -188,7 +199,8 @@ class Cone:
         # A row may read a position before the window: the base run's value stands there.
         self.read_in_window = (read - start).clamp(min=0)
         self.reads_base = read < start
-        self.window = self._context(torch.arange(start, self.end, device=read.device)[None])
+        self.positions = torch.arange(start, self.end, device=read.device)
+        self.window = self._context(self.positions[None])
         self.reading = self._context(self.read_in_window + start)
 
     def _context(self, query: Int[Tensor, "#row query"]) -> AttentionContext:
@@ -196,47 +208,76 @@ class Cone:
         key_mask = None if mask is None else mask[self.prompts, : self.end]
         return attention_context(model.cfg, query, self.end, key_mask, model.dtype)
 
+    @property
+    def visible(self) -> Bool[Tensor, "#row window key"]:
+        """Which keys each position of the window sees."""
+        assert self.window.mask is not None
+        return self.window.mask[:, 0]
+
+    def stream(self, entry: Entry) -> Float[Tensor, "row window d_model"]:
+        """The base run's residual stream at an entry, for each row."""
+        return self.base.stream(entry)[self.prompts, self.start : self.end]
+
     def propagate(
-        self, entry: Entry, change: Float[Tensor, "row window d_model"]
+        self, entry: Entry, change: Float[Tensor, "row window d_model"] | None
     ) -> Float[Tensor, "row read d_model"]:
         """Add `change` at `entry` and compute all that follows, up to the final norm, where the
-        metric reads."""
+        metric reads.
+
+        Functions attached to the model's hook points see and may replace what passes them, as in
+        any run; positions are those of the window.
+        """
         blocks = self.base.model.blocks
-        n_layers, layer = len(blocks), entry.layer
-        resid = self.base.stream(entry)[self.prompts, self.start : self.end] + change
+        layer, last = entry.layer, len(blocks) - 1
+        resid = self.stream(entry)
+        if change is not None:
+            resid = resid + change
+        narrow = not _is_hooked(blocks[last])  # nobody looks where the metric does not read
+        at_reads = False
         if entry.stage == "mid":
-            if layer == n_layers - 1:
-                resid = take_positions(resid, self.read_in_window)
+            if layer == last and narrow:
+                resid, at_reads = take_positions(resid, self.read_in_window), True
             resid = resid + blocks[layer].mlp_out(resid)
             layer += 1
-        for at in range(layer, n_layers):
-            resid = self.block(at, resid)
-        if layer == n_layers and entry.stage == "pre":
+        for at in range(layer, last + 1):
+            if at == last and narrow:
+                resid, at_reads = self._last_block(resid), True
+            else:
+                resid = blocks[at](resid, self.window, self._prefix(at))
+        if not at_reads:
             resid = take_positions(resid, self.read_in_window)
-        if bool(self.reads_base.any()):
-            resid = torch.where(self.reads_base[..., None], self.base.final()[self.prompts], resid)
-        return resid
+        return self._with_base_reads(resid)
 
-    def block(self, layer: int, resid: Float[Tensor, "row window d_model"]) -> Tensor:
-        """One block over the window; the last one only where the metric reads."""
+    def _with_base_reads(self, resid: Float[Tensor, "row read d_model"]) -> Tensor:
+        if not bool(self.reads_base.any()):
+            return resid
+        return torch.where(self.reads_base[..., None], self.base.final()[self.prompts], resid)
+
+    def _prefix(self, layer: int) -> _Prefix | None:
+        if self.start == 0:
+            return None
+        k, v = self.base.keys_and_values(layer)
+        return _Prefix(k[self.prompts, : self.start], v[self.prompts, : self.start])
+
+    def _last_block(self, resid: Float[Tensor, "row window d_model"]) -> Tensor:
+        """The last block, only where the metric reads: [row, read, d_model]."""
+        layer = len(self.base.model.blocks) - 1
         block = self.base.model.blocks[layer]
-        cfg, attn = self.base.model.cfg, block.attn
+        cfg, attn = block.cfg, block.attn
         x = block.ln1(resid)
         k, v = attn.keys(x, self.window), attn.values(x)
-        if self.start > 0:
-            base_k, base_v = self.base.keys_and_values(layer)
-            k = torch.cat([base_k[self.prompts, : self.start], k], dim=1)
-            v = torch.cat([base_v[self.prompts, : self.start], v], dim=1)
-        context = self.window
-        if layer == cfg.n_layers - 1:
-            x, resid = (
-                take_positions(x, self.read_in_window),
-                take_positions(resid, self.read_in_window),
-            )
-            context = self.reading
-        z = attn.mix(attn.queries(x, context), k, v, context.mask)
+        prefix = self._prefix(layer)
+        if prefix is not None:
+            k, v = prefix.extend(k, v)
+        x = take_positions(x, self.read_in_window)
+        resid = take_positions(resid, self.read_in_window)
+        z = attn.mix(attn.queries(x, self.reading), k, v, self.reading.mask)
         mixed: Tensor = resid + attn.output(z)
         if cfg.attn_only:
             return mixed
         mlp_out: Tensor = block.mlp_out(resid if cfg.parallel_attn_mlp else mixed)
         return mixed + mlp_out
+
+
+def _is_hooked(block: nn.Module) -> bool:
+    return any(isinstance(part, HookPoint) and part.active for part in block.modules())

@@ -43,10 +43,20 @@ class MemoryPlan:
 
     bytes_allowed: int
     prompts_per_batch: int
+    bytes_per_prompt: int
     bytes_per_row_position: int
     bytes_per_row_key: int
     bytes_per_row: int
     positions_per_chunk: int
+    n_pos: int
+
+    @property
+    def predicted_peak(self) -> int:
+        """Bytes that will be held at most, beside the weights and the results."""
+        rows = self.rows_per_chunk(self.n_pos, self.n_pos)
+        row = self.n_pos * (self.bytes_per_row_position + self.bytes_per_row_key)
+        of_rows = rows * (row + self.bytes_per_row)
+        return self.prompts_per_batch * self.bytes_per_prompt + of_rows
 
     def rows_per_chunk(self, n_window: int, n_keys: int) -> int:
         """Rows of a window of n_window positions that see n_keys keys."""
@@ -66,6 +76,28 @@ class Workload:
     """Tokens of the longest prompt."""
     n_logits: int
     """Logits that the metric reads of each row."""
+    recorded: int
+    """Numbers per position that each of the two runs records beside what every cone needs."""
+    extra: int = 0
+    """Numbers per position and prompt that are held beside the runs."""
+
+
+def recorded_width(cfg: ModelConfig, hook: str, n_pos: int) -> int:
+    """Numbers per position at a hook point."""
+    name = hook.rsplit(".", 1)[-1].removeprefix("hook_")
+    widths = {
+        "q": cfg.n_heads * cfg.d_head,
+        "k": cfg.n_key_value_heads * cfg.d_head,
+        "v": cfg.n_key_value_heads * cfg.d_head,
+        "z": cfg.n_heads * cfg.d_head,
+        "result": cfg.n_heads * cfg.d_model,
+        "pattern": cfg.n_heads * n_pos,
+        "attn_scores": cfg.n_heads * n_pos,
+        "pre": cfg.d_mlp,
+        "pre_linear": cfg.d_mlp,
+        "post": cfg.d_mlp,
+    }
+    return widths.get(name.removeprefix("rot_"), cfg.d_model)
 
 
 def plan_memory(
@@ -88,9 +120,9 @@ def plan_memory(
     n_pos = work.n_pos
     kv = 2 * cfg.n_key_value_heads * cfg.d_head
     width = max(cfg.d_model, cfg.n_heads * cfg.d_head)
-    # Recorded per position and layer: two streams, keys and values; what a site needs, twice.
-    site = 2 * (3 * width + cfg.n_heads * n_pos)
-    recorded = cfg.n_layers * (2 * cfg.d_model + kv + site)
+    # Recorded per position: of the base run all that cones need; of both runs, and of a reference's
+    # values that are put in place, what the intervention needs.
+    recorded = cfg.n_layers * (2 * cfg.d_model + kv) + 3 * work.recorded + work.extra
     hidden = 0 if cfg.attn_only else (3 if cfg.gated_mlp else 2) * cfg.d_mlp
     # A whole run holds one layer's working values as well.
     per_prompt = n_pos * size * (recorded + 6 * width + hidden + cfg.n_heads * n_pos)
@@ -106,4 +138,6 @@ def plan_memory(
             f"{needed:,}. Raise max_memory, or use shorter prompts."
         )
     per_chunk = _POSITIONS_PER_CHUNK.get(device.type, 8192)
-    return MemoryPlan(allowed, n_batch, row_position, row_key, row_logits, per_chunk)
+    return MemoryPlan(
+        allowed, n_batch, per_prompt, row_position, row_key, row_logits, per_chunk, n_pos
+    )

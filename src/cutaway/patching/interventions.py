@@ -1,0 +1,206 @@
+"""`intervene`: several interventions at once, in one run, at any layers; exactly."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from ..model.transformer import HookedTransformer
+from ..tasks.task import Task
+from .cone import Cone, Entry
+from .edits import Edit, Intervention, Replacement, merged
+from .effects import Axis, Effects, Mode
+from .measure import POSITIONS_AT_FULL_RATE, Batch, Hook, Measurement, Progress
+from .targets import windows
+from .values import Value
+
+
+@torch.no_grad()
+def intervene(
+    model: HookedTransformer,
+    task: Task,
+    interventions: Sequence[Intervention] | Mapping[str, Sequence[Intervention]],
+    *,
+    mode: Mode = "denoising",
+    max_memory: int | None = None,
+    progress: Progress | None = None,
+) -> Effects:
+    """Run with all of these interventions at once, and measure the task's metric.
+
+    Each acts on what stands there when the run comes by, so a later one sees what an earlier one
+    has changed; several at one place act in their order. What no intervention can reach is taken
+    from the base run.
+
+    Args:
+        model: without hooks attached.
+        task: prompt pairs and metric.
+        interventions: of one run; or of several runs, by a name for each.
+        mode: "denoising" intervenes on the corrupted run; "noising" on the clean one.
+        max_memory: bytes that may be used; None means a quarter of what is free.
+        progress: called with the share that is done, between 0 and 1.
+
+    Returns:
+        Effects with the axis "intervention": one entry for each run.
+
+    Raises:
+        ValueError: unknown site, layer, unit, position or value; a vector that does not fit.
+
+    Example:
+        >>> knock = Intervention("z", 9, "mean", units=9)
+        >>> ca.intervene(model, task, [knock, Intervention("mlp_out", 0, "freeze")])
+        >>> ca.intervene(model, task, {"9.9": [knock], "both": [knock, other]}, mode="noising")
+    """
+    if not isinstance(interventions, Mapping):
+        name = ", ".join(one.name for one in interventions) or "nothing"
+        interventions = {name: interventions}
+    if not interventions:
+        raise ValueError("interventions is empty: give at least one run.")
+    names = tuple(interventions)
+    patched, measurement = run_cases(
+        model, task, list(interventions.values()), mode, max_memory, progress
+    )
+    return Effects(
+        site="interventions",
+        axes=(Axis("intervention", names),),
+        patched=patched.double().numpy(),
+        settings={
+            **measurement.settings(),
+            "interventions": {
+                name: [one.name for one in run] for name, run in interventions.items()
+            },
+        },
+        **measurement.results(),
+    )
+
+
+def run_cases(
+    model: HookedTransformer,
+    task: Task,
+    cases: Sequence[Sequence[Intervention]],
+    mode: Mode,
+    max_memory: int | None = None,
+    progress: Progress | None = None,
+) -> tuple[Float[Tensor, "case prompt"], Measurement]:
+    """The metric of every prompt under every case's interventions (see `intervene`)."""
+    shared: dict[Any, Value] = {}
+    compiled = [merged([Edit.of(model.cfg, task, one, shared) for one in case]) for case in cases]
+    hooks = [edit.hook for case in compiled for edit in case]
+    measurement = Measurement(model, task, mode, hooks, max_memory)
+    patched = torch.empty(len(cases), len(task))
+    done, total = 0, len(cases) * len(task)
+    for batch in measurement.batches():
+        into = patched[:, batch.prompts]
+        into.copy_(batch.base_metric)
+        values = _prepared(model, task, batch.prompts, compiled)
+        for case_of, prompt, start, layer in _groups(batch, compiled):
+            into[case_of, prompt] = _run_group(
+                batch, compiled, values, case_of, prompt, start, layer
+            )
+            done += len(case_of)
+            if progress is not None:
+                progress(done / total)
+    if progress is not None:
+        progress(1.0)
+    return patched, measurement
+
+
+def _prepared(
+    model: HookedTransformer, task: Task, prompts: slice, cases: Sequence[Sequence[Edit]]
+) -> dict[int, Value]:
+    """Every value for these prompts, by the id of the value that was asked for."""
+    hooks: dict[int, tuple[Value, dict[str, None]]] = {}
+    for case in cases:
+        for edit in case:
+            hooks.setdefault(id(edit.value), (edit.value, {}))[1][edit.hook] = None
+    return {
+        key: value.prepare(model, task, prompts, list(names))
+        for key, (value, names) in hooks.items()
+    }
+
+
+def _groups(batch: Batch, cases: Sequence[Sequence[Edit]]) -> list[tuple[Tensor, Tensor, int, int]]:
+    """(cases, prompts, start, layer) of rows that begin at one layer and about one position."""
+    rows: dict[int, list[tuple[Tensor, Tensor, Tensor]]] = {}
+    for number, case in enumerate(cases):
+        changing = [edit for edit in case if edit.value.changes]
+        if not changing:
+            continue
+        start = torch.stack([edit.start(batch) for edit in changing]).amin(0)
+        prompt = (start <= batch.last_read).nonzero().flatten()
+        layer = min(edit.layer for edit in changing)
+        found = (torch.full_like(prompt, number), prompt, start[prompt])
+        rows.setdefault(layer, []).append(found)
+    full = POSITIONS_AT_FULL_RATE.get(batch.model.device.type, 1024)
+    groups = []
+    for layer, found in sorted(rows.items()):
+        case, prompt, start = (torch.cat(column) for column in zip(*found, strict=True))
+        lengths = batch.last_read[prompt] + 1 - start
+        for first, of in windows(start, lengths, full):
+            groups.append((case[of], prompt[of], first, layer))
+    return groups
+
+
+def _run_group(
+    batch: Batch,
+    cases: Sequence[Sequence[Edit]],
+    values: dict[int, Value],
+    case: Int[Tensor, " row"],
+    prompt: Int[Tensor, " row"],
+    start: int,
+    layer: int,
+) -> Float[Tensor, " row"]:
+    steps: dict[str, list[Replacement]] = {}
+
+    def change(cone: Cone, rows: slice) -> Tensor | None:
+        steps.clear()
+        for step in _row_steps(batch, cone, cases, values, case[rows], prompt[rows]):
+            steps.setdefault(step.hook, []).append(step)
+        return _embedding_change(batch, cone, steps)
+
+    def hooks(cone: Cone, rows: slice) -> list[Hook]:
+        return [(hook, step) for hook, of_hook in steps.items() for step in of_hook]
+
+    return batch.measure(prompt, start, Entry(layer), change, hooks)
+
+
+def _embedding_change(
+    batch: Batch, cone: Cone, steps: dict[str, list[Replacement]]
+) -> Float[Tensor, "row window d_model"] | None:
+    """What edits of the embeddings add to the stream: a cone begins behind them."""
+    change: Tensor | None = None
+    for hook in ("hook_embed", "hook_pos_embed"):
+        if hook not in steps:
+            continue
+        old = new = batch.base.values[hook][cone.prompts, cone.start : cone.end]
+        for step in steps.pop(hook):
+            new = step(new, hook=None)
+        change = new - old if change is None else change + new - old
+    return change
+
+
+def _row_steps(
+    batch: Batch,
+    cone: Cone,
+    cases: Sequence[Sequence[Edit]],
+    values: dict[int, Value],
+    case: Int[Tensor, " row"],
+    prompt: Int[Tensor, " row"],
+) -> list[Replacement]:
+    """The edits of some rows, in the order in which each row's act at one hook."""
+    of_task = prompt + batch.prompts.start
+    steps: dict[tuple[str, int, int], list[tuple[Edit, Tensor]]] = {}
+    for number in case.unique().tolist():
+        rows = (case == number).nonzero().flatten()
+        turn: dict[str, int] = {}
+        for edit in cases[number]:
+            turn[edit.hook] = turn.get(edit.hook, -1) + 1
+            key = (edit.hook, turn[edit.hook], id(edit.value))
+            steps.setdefault(key, []).append((edit, rows))
+    return [
+        Replacement(batch, cone, hook, values[key], edits, of_task)
+        for (hook, _, key), edits in sorted(steps.items(), key=lambda item: item[0][:2])
+    ]

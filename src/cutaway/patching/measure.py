@@ -1,0 +1,217 @@
+"""Measuring many interventions: prompts in batches, both runs of each, cones in chunks.
+
+Sweeps, paths, edges and sets of interventions all come down to rows (an intervention on a prompt)
+whose change enters the stream at one place, and this is where rows become numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ..model.transformer import HookedTransformer
+from ..tasks.metric import Metric
+from ..tasks.task import Task
+from .cone import BaseRun, Cone, DivergedRun, Entry
+from .effects import Mode
+from .memory import MemoryPlan, Workload, plan_memory, recorded_width
+
+Progress = Callable[[float], None]
+Hook = tuple[str, Callable[..., Tensor]]
+Change = Callable[[Cone, slice], Float[Tensor, "row window d_model"] | None]
+
+# Cones of different windows are merged until a batch has about this many positions, since smaller
+# matrix products do not reach the machine's rate.
+POSITIONS_AT_FULL_RATE = {"cpu": 96, "cuda": 8192}
+
+
+def read_metric(
+    model: HookedTransformer, metric: Metric, final: Float[Tensor, "row read d_model"]
+) -> Float[Tensor, " row"]:
+    """The metric of rows whose prompts are the metric's own, from the final residual stream.
+
+    Only the logits that the metric asks for are computed.
+
+    Raises:
+        ValueError: the metric does not give one number per row.
+    """
+    x = model.ln_final(final)
+    if metric.tokens is None:
+        values = metric(model.unembed(x))
+    else:
+        tokens = metric.tokens.to(x.device)  # [row, token]
+        directions = model.W_U[:, tokens]  # [d_model, row, token]
+        logits = torch.einsum("rqd,drt->rqt", x, directions) + model.b_U[tokens][:, None]
+        values = metric(logits)
+    if values.shape != (len(final),):
+        raise ValueError(
+            f"the metric {metric.name!r} gave the shape {tuple(values.shape)} for {len(final)} "
+            "prompts: it must give one number per prompt."
+        )
+    return values
+
+
+def check_no_hooks(model: HookedTransformer) -> None:
+    """Raise if hooks are attached: they would change some of the runs and not others."""
+    active = [name for name, point in model.hook_dict.items() if point.active]
+    if active:
+        raise ValueError(
+            f"hooks are attached to the model ({', '.join(active[:3])}): call "
+            "model.reset_hooks(including_permanent=True) first."
+        )
+
+
+def check_mode(mode: str) -> None:
+    """Raise if there is no such mode."""
+    if mode not in ("denoising", "noising"):
+        raise ValueError(f"mode={mode!r} is neither 'denoising' nor 'noising'.")
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Some prompts of a task: the run that is intervened on, the other one, and the metric."""
+
+    prompts: slice
+    """Which prompts of the task."""
+    base: BaseRun
+    source: DivergedRun
+    metric: Metric
+    base_metric: Float[Tensor, " prompt"]
+    first_difference: Int[Tensor, " prompt"]
+    """The first position at which the two runs differ."""
+    last_read: Int[Tensor, " prompt"]
+    """The last position that the metric reads."""
+    memory: MemoryPlan
+
+    @property
+    def model(self) -> HookedTransformer:
+        """The model of both runs."""
+        return self.base.model
+
+    def chunks(self, prompt: Int[Tensor, " row"], start: int) -> Iterator[tuple[Cone, slice]]:
+        """Rows in as many cones as memory asks for."""
+        device = self.base.tokens.device
+        end = int(self.last_read[prompt].max()) + 1
+        n_rows = self.memory.rows_per_chunk(end - start, end)
+        for at in range(0, len(prompt), n_rows):
+            rows = slice(at, at + n_rows)
+            yield Cone(self.base, prompt[rows].to(device), start), rows
+
+    def measure(
+        self,
+        prompt: Int[Tensor, " row"],
+        start: int,
+        entry: Entry,
+        change: Change,
+        hooks: Callable[[Cone, slice], Sequence[Hook]] | None = None,
+    ) -> Float[Tensor, " row"]:
+        """The metric of each row, on the CPU.
+
+        Args:
+            prompt: of each row, counted in this batch.
+            start: the first position that changes in any row.
+            entry: where the change enters.
+            change: what a cone's rows add there; None adds nothing.
+            hooks: what else is attached to the model while a cone's rows run.
+        """
+        values = torch.empty(len(prompt))
+        for cone, rows in self.chunks(prompt, start):
+            added = change(cone, rows)
+            with self.model.hooks(() if hooks is None else hooks(cone, rows)):  # type: ignore[arg-type]
+                final = cone.propagate(entry, added)
+            values[rows] = self.read(prompt[rows], final)
+        return values
+
+    def read(
+        self, prompt: Int[Tensor, " row"], final: Float[Tensor, "row read d_model"]
+    ) -> Float[Tensor, " row"]:
+        """The metric of rows, from their final residual streams."""
+        return read_metric(self.model, self.metric.subset(prompt), final).float().cpu()
+
+
+class Measurement:
+    """One task measured on one model in one direction: batches, and what both runs gave.
+
+    Args:
+        model: without hooks attached.
+        task: prompt pairs and metric.
+        mode: "denoising" intervenes on the corrupted run, "noising" on the clean one.
+        hooks: what both runs record beside what cones need.
+        max_memory: bytes; None means a quarter of what is free.
+        extra_per_prompt: numbers held for each position of a prompt beside the runs.
+    """
+
+    def __init__(
+        self,
+        model: HookedTransformer,
+        task: Task,
+        mode: Mode,
+        hooks: Sequence[str],
+        max_memory: int | None = None,
+        extra_per_prompt: int = 0,
+    ) -> None:
+        check_no_hooks(model)
+        check_mode(mode)
+        self.model, self.task, self.mode = model, task, mode
+        self.hooks = list(dict.fromkeys(hooks))
+        n_prompts, n_pos = task.clean.shape
+        n_logits = task.metric.positions.shape[1] * (
+            model.cfg.d_vocab if task.metric.tokens is None else task.metric.tokens.shape[1]
+        )
+        recorded = sum(recorded_width(model.cfg, hook, n_pos) for hook in self.hooks)
+        work = Workload(n_prompts, n_pos, n_logits, recorded, extra_per_prompt)
+        self.memory = plan_memory(model.cfg, work, model.dtype, model.device, max_memory)
+        self.clean, self.corrupted = torch.empty(2, n_prompts)
+
+    def slices(self) -> list[slice]:
+        """The prompts of each batch."""
+        n, size = len(self.task), self.memory.prompts_per_batch
+        return [slice(first, min(first + size, n)) for first in range(0, n, size)]
+
+    def batches(self) -> Iterator[Batch]:
+        """Every batch; afterwards `clean` and `corrupted` hold both runs' metric."""
+        for prompts in self.slices():
+            yield self._batch(prompts)
+
+    def _batch(self, prompts: slice) -> Batch:
+        task, model = self.task, self.model
+        into, out_of = task.corrupted[prompts], task.clean[prompts]
+        if self.mode == "noising":
+            into, out_of = out_of, into
+        read = task.metric.positions[prompts]
+        first = task.first_difference[prompts].cpu()
+        base = BaseRun(model, into, read, self.hooks)
+        # At least one token is run, also where no prompt differs from its partner.
+        start = min(int(first.min()), out_of.shape[1] - 1)
+        source = DivergedRun(base, out_of, start, self.hooks)
+        metric = task.metric.subset(torch.arange(prompts.start, prompts.stop))
+        base_metric = read_metric(model, metric, base.final()).float().cpu()
+        source_metric = read_metric(model, metric, source.final()).float().cpu()
+        denoising = self.mode == "denoising"
+        self.clean[prompts] = source_metric if denoising else base_metric
+        self.corrupted[prompts] = base_metric if denoising else source_metric
+        return Batch(
+            prompts, base, source, metric, base_metric, first, read.cpu().amax(-1), self.memory
+        )
+
+    def results(self) -> dict[str, Any]:
+        """What every `Effects` of this measurement says of it."""
+        task = self.task
+        clean, corrupted = (values.double().numpy() for values in (self.clean, self.corrupted))
+        found: dict[str, NDArray[np.float64] | str] = {"clean": clean, "corrupted": corrupted}
+        return {**found, "mode": self.mode, "metric": task.metric.name}
+
+    def settings(self) -> dict[str, Any]:
+        """What made it: model, task."""
+        return {
+            "model": self.model.cfg.model_name,
+            "task": self.task.name,
+            "task_settings": dict(self.task.settings),
+        }

@@ -1,0 +1,114 @@
+"""What a site is: where an intervention replaces a value, and what that adds to the stream.
+
+Everything a layer computes reaches the rest of the model through the residual stream, and by
+addition. Replacing a value is therefore the same as adding, at the entry where its layer writes,
+the difference that the replacement makes there. A site computes that difference: for a vector of
+the stream it is the difference itself; for a part of a head, the head is computed anew.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from ..model.config import ModelConfig
+from .cone import BaseRun, Cone, Entry, RecordedRun
+from .values import Place, Value
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Interventions of one layer that are computed together; each is a row of a cone."""
+
+    cone: Cone
+    source: RecordedRun
+    """The other run of the pair."""
+    layer: int
+    unit: Int[Tensor, "row member"]
+    """Which parts are replaced together: one head, or a group of neurons."""
+    value: Value
+    """What is put in place."""
+    at: Int[Tensor, " row"] | None
+    """The one position where it is replaced; None for all positions of the window."""
+    key: Int[Tensor, " row"] | None = None
+    """Of patterns, the one key whose entry is replaced; None for all keys."""
+
+    @property
+    def base(self) -> BaseRun:
+        """The run that the interventions depart from."""
+        return self.cone.base
+
+    def old(
+        self, hook: str, unit: Int[Tensor, "row member"] | None = None
+    ) -> Float[Tensor, "row window *value"]:
+        """The base run's values; of some units, [row, window, member, ...]."""
+        return self.cut(self.base.values[hook], unit)
+
+    def new(
+        self, hook: str, unit: Int[Tensor, "row member"] | None = None
+    ) -> Float[Tensor, "row window *value"]:
+        """The values after the replacement."""
+        old = self.old(hook, unit)
+        place = Place(hook, self.base, self.source, lambda values: self.cut(values, unit))
+        return self.replaced(old, self.value(old, place))
+
+    def cut(self, values: Tensor, unit: Tensor | None) -> Tensor:
+        """What each row sees of values of whole prompts: [row, window, ...]."""
+        prompts, window = self.cone.prompts, self.cone.positions
+        if unit is None:
+            return values[prompts, self.cone.start : self.cone.end]
+        return values[prompts[:, None, None], window[None, :, None], unit[:, None, :]]
+
+    def replaced(self, old: Tensor, new: Tensor) -> Tensor:
+        """`new` at the positions that are replaced, `old` elsewhere; [row, window, ...]."""
+        if self.at is None:
+            return new
+        here = self.cone.positions == self.at[:, None]  # [row, window]
+        return torch.where(here.view(*here.shape, *[1] * (old.ndim - 2)), new, old)
+
+
+@dataclass(frozen=True)
+class Site(ABC):
+    """One kind of value that can be replaced."""
+
+    name: str
+    """Short hook name, as in `cache[name, layer]`."""
+
+    axes = ("position", "d")
+    """The axes of its values behind the prompt; "unit" is the one that its parts are counted on."""
+
+    def missing_in(self, cfg: ModelConfig) -> str | None:
+        """Why models of this shape do not compute the value; None if they do."""
+        return None
+
+    def has_layers(self) -> bool:
+        """Whether every layer has one."""
+        return True
+
+    def unit_axis(self, cfg: ModelConfig) -> str | None:
+        """What the parts that are replaced one by one are called; None where it is the whole."""
+        return None
+
+    def units(self, cfg: ModelConfig) -> int:
+        """How many parts there are in a layer."""
+        return 1
+
+    @abstractmethod
+    def hook(self, cfg: ModelConfig, layer: int) -> str:
+        """Where the value passes in a run."""
+
+    def hooks(self, cfg: ModelConfig, layer: int) -> tuple[str, ...]:
+        """What both runs must record for `change`."""
+        return (self.hook(cfg, layer),)
+
+    @abstractmethod
+    def entry(self, cfg: ModelConfig, layer: int) -> Entry:
+        """Where a change of the value enters the residual stream."""
+
+    @abstractmethod
+    def change(self, rows: Rows) -> Float[Tensor, "row window d_model"]:
+        """What each row's replacement adds there."""

@@ -1,0 +1,309 @@
+"""What an intervention puts in place of a value.
+
+A value is a function of what stands there in the intervened run (`old`) and, for some, of recorded
+runs. `Patch` is activation patching; `Zero`, `Mean` and `Resample` are the ablations; `Add` is
+steering; `Remove` is directional ablation; `Exchange` is an interchange intervention on a subspace
+(Geiger et al. 2021; 2023); `Freeze` holds a component at what it is in the base run.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ..model.transformer import HookedTransformer
+from ..tasks.task import Task
+from .cone import BaseRun, RecordedRun
+from .reference import reference_values
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a value is put: one hook point, in the rows of a cone."""
+
+    hook: str
+    base: BaseRun
+    """The run that is intervened on."""
+    source: RecordedRun
+    """The other run of the pair."""
+    pick: Callable[[Tensor], Tensor]
+    """Cuts a value of whole prompts, [prompt, ...] as recorded at the hook, to what is replaced."""
+
+
+@dataclass(frozen=True, eq=False)
+class Value(ABC):
+    """What is put somewhere. Projections and vectors run along the value's last axis."""
+
+    after_difference: ClassVar[bool] = False
+    """Whether it leaves positions before the first difference of the two prompts as they are."""
+    changes: ClassVar[bool] = True
+    """Whether it changes anything in a run that is otherwise the base run."""
+
+    @abstractmethod
+    def __call__(
+        self, old: Float[Tensor, "row *value"], place: Place
+    ) -> Float[Tensor, "row *value"]:
+        """The new value, of the old one's shape."""
+
+    def prepare(
+        self, model: HookedTransformer, task: Task, prompts: slice, hooks: Sequence[str]
+    ) -> Value:
+        """The value for some prompts of a task, with all runs made that it takes."""
+        return self
+
+    @property
+    def name(self) -> str:
+        """How results call it."""
+        return type(self).__name__.lower()
+
+
+class Patch(Value):
+    """The other run's value (Vig et al. 2020; Meng et al. 2022): clean into corrupted, or the
+    reverse."""
+
+    after_difference = True
+
+    def __call__(self, old: Tensor, place: Place) -> Tensor:
+        return place.pick(place.source.values[place.hook])
+
+
+class Freeze(Value):
+    """The base run's value: the component does not answer to what is changed before it."""
+
+    changes = False
+
+    def __call__(self, old: Tensor, place: Place) -> Tensor:
+        return place.pick(place.base.values[place.hook])
+
+
+class Zero(Value):
+    """Zeros."""
+
+    def __call__(self, old: Tensor, place: Place) -> Tensor:
+        return torch.zeros_like(old)
+
+
+@dataclass(frozen=True, eq=False)
+class Given(Value):
+    """Values of one's own, as recorded at the hook: [prompt, pos, ...], or [prompt, head, query,
+    key] for patterns. Every hook that it is put at must be a key.
+
+    Example:
+        >>> _, cache = model.run_with_cache(other_prompts, names_filter="blocks.3.attn.hook_z")
+        >>> given = Given({"blocks.3.attn.hook_z": cache["z", 3]})
+    """
+
+    values: dict[str, Tensor] = field(repr=False)
+
+    def __post_init__(self) -> None:
+        for hook, value in self.values.items():
+            _check_finite(f"the given value at {hook}", value, allow=("attn_scores",), hook=hook)
+
+    def __call__(self, old: Tensor, place: Place) -> Tensor:
+        return place.pick(self.values[place.hook].to(old.device, old.dtype))
+
+    def prepare(
+        self, model: HookedTransformer, task: Task, prompts: slice, hooks: Sequence[str]
+    ) -> Value:
+        for hook in hooks:
+            if hook not in self.values:
+                raise ValueError(
+                    f"nothing is given for {hook}: the values are for {', '.join(self.values)}."
+                )
+            if len(self.values[hook]) != len(task):
+                raise ValueError(
+                    f"the given value at {hook} has the shape {tuple(self.values[hook].shape)}, "
+                    f"but the task has {len(task)} prompts: the first axis must be the prompt."
+                )
+        return Given({hook: self.values[hook][prompts] for hook in hooks})
+
+
+@dataclass(frozen=True, eq=False)
+class Mean(Value):
+    """The mean over a reference's corrupted prompts of the same group, position by position.
+
+    Wang et al. (2022) call this mean ablation, with the ABC distribution as reference.
+    """
+
+    reference: Task | None = None
+    """None takes the task itself."""
+
+    def __call__(self, old: Tensor, place: Place) -> Tensor:
+        raise RuntimeError("prepare() turns this value into the one that is put.")
+
+    def prepare(
+        self, model: HookedTransformer, task: Task, prompts: slice, hooks: Sequence[str]
+    ) -> Value:
+        return Given(reference_values(model, task, self.reference or task, prompts, hooks, None))
+
+
+@dataclass(frozen=True, eq=False)
+class Resample(Value):
+    """The value of one of a reference's corrupted prompts of the same group, drawn anew for each
+    prompt (Chan et al. 2022)."""
+
+    reference: Task | None = None
+    """None takes the task itself."""
+    seed: int = 0
+
+    def __call__(self, old: Tensor, place: Place) -> Tensor:
+        raise RuntimeError("prepare() turns this value into the one that is put.")
+
+    def prepare(
+        self, model: HookedTransformer, task: Task, prompts: slice, hooks: Sequence[str]
+    ) -> Value:
+        reference = self.reference or task
+        return Given(reference_values(model, task, reference, prompts, hooks, self.seed))
+
+
+@dataclass(frozen=True, eq=False)
+class Constant(Value):
+    """One number everywhere, or one vector along the last axis."""
+
+    value: float | Tensor
+
+    def __post_init__(self) -> None:
+        _check_vector("Constant", self.value)
+
+    def __call__(self, old: Tensor, place: Place) -> Tensor:
+        return _like(self.value, old, "Constant").expand_as(old)
+
+
+@dataclass(frozen=True, eq=False)
+class Add(Value):
+    """The old value plus a number or a vector along the last axis, as in steering."""
+
+    value: float | Tensor
+
+    def __post_init__(self) -> None:
+        _check_vector("Add", self.value)
+
+    def __call__(self, old: Tensor, place: Place) -> Tensor:
+        return old + _like(self.value, old, "Add")
+
+
+@dataclass(frozen=True, eq=False)
+class Scale(Value):
+    """The old value times a number."""
+
+    factor: float
+
+    def __post_init__(self) -> None:
+        _check_vector("Scale", self.factor)
+
+    def __call__(self, old: Tensor, place: Place) -> Tensor:
+        return old * self.factor
+
+
+@dataclass(frozen=True, eq=False)
+class _Subspace(Value):
+    """A value that treats a subspace and the rest differently.
+
+    `directions` is one vector [d] or several [n, d] that span it; they need be neither
+    normalised nor orthogonal.
+    """
+
+    directions: Tensor
+
+    def __post_init__(self) -> None:
+        kind = type(self).__name__
+        directions = torch.atleast_2d(torch.as_tensor(self.directions))
+        _check_finite(f"{kind}(directions)", directions)
+        if directions.ndim != 2 or torch.linalg.matrix_rank(directions.double()) < len(directions):
+            raise ValueError(
+                f"{kind}(directions) needs linearly independent rows [n, d]; the shape is "
+                f"{tuple(directions.shape)}."
+            )
+        basis, _ = torch.linalg.qr(directions.double().T)  # [d, n], orthonormal columns
+        object.__setattr__(self, "_basis", basis)
+
+    def _projected(self, x: Tensor) -> Tensor:
+        basis = self._basis.to(x.device, x.dtype)  # type: ignore[attr-defined]
+        if basis.shape[0] != x.shape[-1]:
+            raise ValueError(
+                f"{type(self).__name__}'s directions have {basis.shape[0]} dimensions, the value "
+                f"they are put at has {x.shape[-1]}."
+            )
+        return x @ basis @ basis.T
+
+
+class Remove(_Subspace):
+    """The old value without its part in the subspace: directional ablation (Arditi et al. 2024)."""
+
+    def __call__(self, old: Tensor, place: Place) -> Tensor:
+        return old - self._projected(old)
+
+
+class Keep(_Subspace):
+    """Only the old value's part in the subspace."""
+
+    def __call__(self, old: Tensor, place: Place) -> Tensor:
+        return self._projected(old)
+
+
+class Exchange(_Subspace):
+    """The old value with its part in the subspace taken from the other run: an interchange
+    intervention on that subspace (Geiger et al. 2023)."""
+
+    after_difference = True
+
+    def __call__(self, old: Tensor, place: Place) -> Tensor:
+        other = place.pick(place.source.values[place.hook])
+        return old + self._projected(other - old)
+
+
+NAMED: dict[str, type[Value]] = {
+    "patch": Patch,
+    "zero": Zero,
+    "mean": Mean,
+    "resample": Resample,
+    "freeze": Freeze,
+}
+
+
+def as_value(value: str | Value) -> Value:
+    """A value from its name; values pass as they are.
+
+    Raises:
+        ValueError: no value that needs no argument has that name.
+    """
+    if isinstance(value, Value):
+        return value
+    if value not in NAMED:
+        raise ValueError(
+            f"value={value!r} is not one of {', '.join(NAMED)}; others are made with their "
+            "arguments, as Add(vector)."
+        )
+    return NAMED[value]()
+
+
+def _check_vector(kind: str, value: float | Tensor) -> None:
+    tensor = torch.as_tensor(value)
+    if tensor.ndim > 1:
+        raise ValueError(
+            f"{kind} takes a number or a vector, not a tensor of shape {tuple(tensor.shape)}."
+        )
+    _check_finite(kind, tensor)
+
+
+def _check_finite(what: str, value: Tensor, allow: tuple[str, ...] = (), hook: str = "") -> None:
+    fine = ~value.isnan() if hook.endswith(allow) and allow else value.isfinite()
+    if not bool(fine.all()):
+        bad = int((~fine).sum())
+        raise ValueError(f"{what} holds {bad} numbers that are NaN or infinite.")
+
+
+def _like(value: float | Tensor, old: Tensor, kind: str) -> Tensor:
+    tensor = torch.as_tensor(value, dtype=old.dtype, device=old.device)
+    if tensor.ndim == 1 and tensor.shape[0] != old.shape[-1]:
+        raise ValueError(
+            f"{kind} has {tensor.shape[0]} numbers, the last axis of the value that it is put at "
+            f"has {old.shape[-1]}."
+        )
+    return tensor
