@@ -159,3 +159,83 @@ def sweep_by_hooks(
         for layer, unit, at, key in itertools.product(*axes)
     ]
     return np.array(found).reshape(*(len(axis) for axis in axes), -1)
+
+
+def _of_prompts(task: Task, positions: Sequence[str | int] | None) -> torch.Tensor:
+    """[prompt, pos], True at these positions."""
+    here = torch.zeros(task.clean.shape, dtype=torch.bool)
+    for place in positions or ():
+        index = task.positions[place] if isinstance(place, str) else torch.tensor(place)
+        here |= torch.arange(here.shape[1]) == index.expand(len(task))[:, None]
+    return here if positions is not None else ~here
+
+
+@torch.no_grad()
+def path_by_four_runs(
+    model: HookedTransformer,
+    task: Task,
+    senders: Sequence[str],
+    receivers: Sequence[str],
+    mode: str,
+    mlps: str,
+    positions: Sequence[str | int] | None = None,
+) -> np.ndarray:
+    """Path patching as its papers describe it, four full runs: the metric of every prompt."""
+    into, out_of = task.corrupted, task.clean
+    if mode == "noising":
+        into, out_of = out_of, into
+    _, base = model.run_with_cache(into)
+    _, source = model.run_with_cache(out_of)
+    here = _of_prompts(task, positions)
+
+    def hold(value, hook):
+        """Run three: senders as in the other run, the rest as in the base run."""
+        name = hook.name
+        if name == "blocks.0.hook_resid_pre":
+            return source[name] if "embed" in senders else value
+        layer = hook.layer()
+        if name.endswith("hook_mlp_out"):
+            if f"mlp{layer}" in senders:
+                return source[name]
+            return base[name] if mlps == "frozen" else value
+        held = base[name].clone()
+        for head in range(model.cfg.n_heads):
+            if f"{layer}.{head}" in senders:
+                held[:, :, head] = source[name][:, :, head]
+        return held
+
+    def held(name: str) -> bool:
+        return name.endswith(("hook_z", "hook_mlp_out")) or name == "blocks.0.hook_resid_pre"
+
+    inputs: dict[str, torch.Tensor] = {}
+    places = {name: _input_hook(model, name) for name in receivers}
+
+    def keep(value, hook):
+        inputs[hook.name] = value.clone()
+
+    reading = [(name, keep) for name, _ in places.values()]
+    model.run_with_hooks(into, fwd_hooks=[(held, hold), *reading])
+
+    def put_in(value, hook):
+        """Run four: the receivers' inputs are those of run three."""
+        new = value.clone()
+        for name, head in places.values():
+            if name == hook.name and head is None:
+                new[here] = inputs[name][here]
+            elif name == hook.name:
+                new[:, :, head][here] = inputs[name][:, :, head][here]
+        return new
+
+    hooks = {name for name, _ in places.values()}
+    logits = model.run_with_hooks(into, fwd_hooks=[(name, put_in) for name in hooks])
+    return task.metric(task.metric.read(logits)).numpy()
+
+
+def _input_hook(model: HookedTransformer, receiver: str) -> tuple[str, int | None]:
+    """The hook at which a receiver's own copy of the stream passes, and which head's it is."""
+    if receiver == "logits":
+        return f"blocks.{model.cfg.n_layers - 1}.hook_resid_post", None
+    if receiver.startswith("mlp"):
+        return f"blocks.{receiver[3:]}.hook_mlp_in", None
+    layer, head, kind = receiver.split(".")
+    return f"blocks.{layer}.hook_{kind}_input", int(head)

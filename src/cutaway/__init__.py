@@ -23,20 +23,33 @@ _MODULE_OF = {
     "ActivationCache": "cutaway.model.cache",
     "Effects": "cutaway.patching.effects",
     "FactoredMatrix": "cutaway.model.factored",
+    "Graph": "cutaway.patching.graph",
     "HookPoint": "cutaway.model.hooks",
     "HookedTransformer": "cutaway.model.transformer",
     "HookedTransformerConfig": "cutaway.model.field_config",
     "Interval": "cutaway.evidence",
+    "Intervention": "cutaway.patching.edits",
     "ModelConfig": "cutaway.model.config",
     "Task": "cutaway.tasks.task",
     "Tokenizer": "cutaway.model.tokenizer",
     "ablate": "cutaway.patching.ablation",
     "get_act_name": "cutaway.model.cache",
+    "interaction": "cutaway.patching.sets",
+    "intervene": "cutaway.patching.interventions",
+    "leave_one_out": "cutaway.patching.sets",
     "load_run": "cutaway.findings",
     "sweep": "cutaway.patching.sweep",
+    "sweep_edges": "cutaway.patching.edges",
+    "sweep_pairs": "cutaway.patching.sets",
+    "sweep_paths": "cutaway.patching.paths",
 }
-# Whole modules, as in `ca.tasks.ioi`.
-_MODULES = frozenset({"hook_points", "tasks", "utils"})
+# Whole modules, as in `ca.tasks.ioi` and `ca.values.Add`.
+_MODULES = {
+    "hook_points": "cutaway.hook_points",
+    "tasks": "cutaway.tasks",
+    "utils": "cutaway.utils",
+    "values": "cutaway.patching.values",
+}
 
 if TYPE_CHECKING:
     from . import hook_points as hook_points
@@ -52,8 +65,17 @@ if TYPE_CHECKING:
     from .model.hooks import HookPoint as HookPoint
     from .model.tokenizer import Tokenizer as Tokenizer
     from .model.transformer import HookedTransformer as HookedTransformer
+    from .patching import values as values
     from .patching.ablation import ablate as ablate
+    from .patching.edges import sweep_edges as sweep_edges
+    from .patching.edits import Intervention as Intervention
     from .patching.effects import Effects as Effects
+    from .patching.graph import Graph as Graph
+    from .patching.interventions import intervene as intervene
+    from .patching.paths import sweep_paths as sweep_paths
+    from .patching.sets import interaction as interaction
+    from .patching.sets import leave_one_out as leave_one_out
+    from .patching.sets import sweep_pairs as sweep_pairs
     from .patching.sweep import sweep as sweep
     from .tasks.task import Task as Task
 
@@ -61,7 +83,7 @@ if TYPE_CHECKING:
 def __getattr__(name: str) -> Any:
     """Fetch a public name from its module the first time it is asked for (PEP 562)."""
     if name in _MODULES:
-        return import_module(f"{__name__}.{name}")
+        return import_module(_MODULES[name])
     if name not in _MODULE_OF:
         raise AttributeError(
             f"cutaway has no public name {name!r}; dir(cutaway) lists those that it has."

@@ -7,22 +7,19 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-import torch
-from jaxtyping import Float
 from numpy.typing import NDArray
-from torch import Tensor
 
 from ..evidence import Interval, bootstrap_mean
-from ..model.cache import get_act_name
 from ..model.transformer import HookedTransformer
 from ..tasks.task import Task
-from .cone import take_positions
-from .measure import Progress, check_no_hooks, read_metric
+from .edits import Intervention
+from .interventions import run_cases
+from .measure import Progress
+from .values import Mean, Resample, Value, Zero
 
 Head = tuple[int, int]
 AblationMethod = Literal["zero", "mean", "resample"]
 _METHODS = ("zero", "mean", "resample")
-_PROMPTS_AT_ONCE = 64
 
 
 @dataclass(frozen=True)
@@ -88,7 +85,6 @@ def ablate(
     return ablate_many(model, task, [heads], method, reference=reference, seed=seed)[0]
 
 
-@torch.no_grad()
 def ablate_many(
     model: HookedTransformer,
     task: Task,
@@ -97,23 +93,30 @@ def ablate_many(
     *,
     reference: Task | None = None,
     seed: int = 0,
+    max_memory: int | None = None,
     progress: Progress | None = None,
 ) -> list[Ablation]:
-    """`ablate` for several sets of heads, one after the other; the reference is run only once."""
-    check_no_hooks(model)
+    """`ablate` for several sets of heads; the reference is run only once."""
     if method not in _METHODS:
         raise ValueError(f"method={method!r} is not one of {', '.join(_METHODS)}.")
     sets = [parse_heads(model, heads) for heads in head_sets]
-    layers = sorted({layer for heads in sets for layer, _ in heads})
-    values = _replacements(model, task, reference or task, layers, method, seed)
-    clean = _metric(model, task, values, ())
-    results = []
-    for i, heads in enumerate(sets):
-        ablated = _metric(model, task, values, heads)
-        results.append(Ablation(heads, method, clean, ablated, task.metric.name))
-        if progress is not None:
-            progress((i + 1) / len(sets))
-    return results
+    values = {"zero": Zero(), "mean": Mean(reference), "resample": Resample(reference, seed)}
+    cases = [knock_outs(heads, values[method]) for heads in sets]
+    ablated, measurement = run_cases(model, task, cases, "noising", max_memory, progress)
+    clean = measurement.clean.double().numpy()
+    return [
+        Ablation(heads, method, clean, of_heads.double().numpy(), task.metric.name)
+        for heads, of_heads in zip(sets, ablated, strict=True)
+    ]
+
+
+def knock_outs(heads: Sequence[Head], value: str | Value, site: str = "z") -> list[Intervention]:
+    """One intervention for each layer that puts a value at all of these heads."""
+    layers = sorted({layer for layer, _ in heads})
+    return [
+        Intervention(site, layer, value, units=[head for at, head in heads if at == layer])
+        for layer in layers
+    ]
 
 
 def random_heads(
@@ -156,91 +159,3 @@ def parse_heads(model: HookedTransformer, heads: Sequence[Head | str]) -> tuple[
             )
         parsed.append((layer, head))
     return tuple(dict.fromkeys(parsed))
-
-
-class _Replace:
-    """Puts other values of some heads into z [prompt, pos, head, d_head]."""
-
-    def __init__(self, values: Tensor, heads: list[int]) -> None:
-        self.values, self.heads = values, heads
-
-    def __call__(self, value: Tensor, *, hook: object) -> Tensor:
-        value = value.clone()
-        value[:, :, self.heads] = self.values[:, :, self.heads]
-        return value
-
-
-def _metric(
-    model: HookedTransformer, task: Task, values: dict[int, Tensor], heads: Sequence[Head]
-) -> NDArray[np.float64]:
-    """The metric of the clean prompts with z of these heads replaced, some prompts at a time."""
-    measured = []
-    for prompts in torch.arange(len(task)).split(_PROMPTS_AT_ONCE):
-        hooks = [
-            (
-                get_act_name("z", layer),
-                _Replace(values[layer][prompts], [head for at, head in heads if at == layer]),
-            )
-            for layer in sorted({layer for layer, _ in heads})
-        ]
-        resid = model.run_with_hooks(
-            task.clean[prompts], fwd_hooks=hooks, stop_at_layer=model.cfg.n_layers
-        )
-        metric = task.metric.subset(prompts)
-        final = take_positions(resid, metric.positions.to(resid.device))
-        measured.append(read_metric(model, metric, final).cpu().double())
-    values_of_all: NDArray[np.float64] = torch.cat(measured).numpy()
-    return values_of_all
-
-
-def _replacements(
-    model: HookedTransformer,
-    task: Task,
-    reference: Task,
-    layers: list[int],
-    method: AblationMethod,
-    seed: int,
-) -> dict[int, Float[Tensor, "prompt pos head d_head"]]:
-    """What stands in place of z, for every layer that is needed."""
-    names = {layer: get_act_name("z", layer) for layer in layers}
-    if not layers:
-        return {}
-    if method == "zero":
-        shape = (*task.clean.shape, model.cfg.n_heads, model.cfg.d_head)
-        return {
-            layer: torch.zeros(shape, device=model.device, dtype=model.dtype) for layer in layers
-        }
-    weights = _weights(task, reference, method, seed).to(model.device, model.dtype)
-    n_pos = min(task.clean.shape[1], reference.clean.shape[1])
-    shape = (*task.clean.shape, model.cfg.n_heads, model.cfg.d_head)
-    out = {layer: weights.new_zeros(shape) for layer in layers}
-    for prompts in torch.arange(len(reference)).split(_PROMPTS_AT_ONCE):
-        _, values = model.record(
-            reference.corrupted[prompts],
-            names_filter=list(names.values()),
-            stop_at_layer=layers[-1] + 1,
-        )
-        for layer, name in names.items():
-            z = values[name][:, :n_pos]
-            out[layer][:, :n_pos] += torch.einsum("pr,rthe->pthe", weights[:, prompts], z)
-    return out
-
-
-def _weights(
-    task: Task, reference: Task, method: AblationMethod, seed: int
-) -> Float[Tensor, "prompt reference"]:
-    """How much of each reference prompt goes into each prompt's replacement; rows sum to 1."""
-    same = torch.tensor([[a == b for b in reference.group] for a in task.group])
-    lengths = task.lengths.cpu()[:, None] == reference.lengths.cpu()[None]
-    if not bool((same & lengths).any(1).all()):
-        prompt = int((~(same & lengths).any(1)).nonzero()[0])
-        raise ValueError(
-            f"the reference has no prompts of the group {task.group[prompt]!r} with "
-            f"{int(task.lengths[prompt])} tokens: draw it from the same templates, or more prompts."
-        )
-    weights = (same & lengths).double()
-    if method == "mean":
-        return weights / weights.sum(1, keepdim=True)
-    generator = torch.Generator().manual_seed(seed)
-    drawn = torch.multinomial(weights, 1, generator=generator)
-    return torch.zeros_like(weights).scatter(1, drawn, 1.0)

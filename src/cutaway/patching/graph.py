@@ -102,7 +102,7 @@ class Graph:
             found += [Receiver("q", layer, head) for head in range(self.cfg.n_heads)]
             for kind in ("k", "v"):
                 units = range(self.cfg.n_key_value_heads)
-                found += [Receiver(kind, layer, head) for head in units]  # type: ignore[arg-type]
+                found += [Receiver(kind, layer, head) for head in units]
             if not self.cfg.attn_only:
                 found.append(Receiver("mlp", layer))
         return (*found, Receiver("logits", self.cfg.n_layers))

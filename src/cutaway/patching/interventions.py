@@ -19,7 +19,6 @@ from .targets import windows
 from .values import Value
 
 
-@torch.no_grad()
 def intervene(
     model: HookedTransformer,
     task: Task,
@@ -77,6 +76,7 @@ def intervene(
     )
 
 
+@torch.no_grad()
 def run_cases(
     model: HookedTransformer,
     task: Task,
@@ -136,11 +136,11 @@ def _groups(batch: Batch, cases: Sequence[Sequence[Edit]]) -> list[tuple[Tensor,
         rows.setdefault(layer, []).append(found)
     full = POSITIONS_AT_FULL_RATE.get(batch.model.device.type, 1024)
     groups = []
-    for layer, found in sorted(rows.items()):
-        case, prompt, start = (torch.cat(column) for column in zip(*found, strict=True))
-        lengths = batch.last_read[prompt] + 1 - start
-        for first, of in windows(start, lengths, full):
-            groups.append((case[of], prompt[of], first, layer))
+    for layer, of_layer in sorted(rows.items()):
+        cases_of, prompts, starts = (torch.cat(part) for part in zip(*of_layer, strict=True))
+        lengths = batch.last_read[prompts] + 1 - starts
+        for first, of in windows(starts, lengths, full):
+            groups.append((cases_of[of], prompts[of], first, layer))
     return groups
 
 

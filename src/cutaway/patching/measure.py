@@ -124,7 +124,7 @@ class Batch:
         values = torch.empty(len(prompt))
         for cone, rows in self.chunks(prompt, start):
             added = change(cone, rows)
-            with self.model.hooks(() if hooks is None else hooks(cone, rows)):  # type: ignore[arg-type]
+            with self.model.hooks(() if hooks is None else hooks(cone, rows)):
                 final = cone.propagate(entry, added)
             values[rows] = self.read(prompt[rows], final)
         return values

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float, Int
@@ -34,7 +35,7 @@ class Rows:
     """What is put in place."""
     at: Int[Tensor, " row"] | None
     """The one position where it is replaced; None for all positions of the window."""
-    key: Int[Tensor, " row"] | None = None
+    key: Int[Tensor, " row"] | None
     """Of patterns, the one key whose entry is replaced; None for all keys."""
 
     @property
@@ -78,7 +79,7 @@ class Site(ABC):
     name: str
     """Short hook name, as in `cache[name, layer]`."""
 
-    axes = ("position", "d")
+    axes: ClassVar[tuple[str, ...]] = ("position", "d")
     """The axes of its values behind the prompt; "unit" is the one that its parts are counted on."""
 
     def missing_in(self, cfg: ModelConfig) -> str | None:

@@ -92,9 +92,8 @@ class NeuronSite(Site):
         if len(more) > 1:
             new = new * rows.old(more[1], rows.unit)
         difference = new - rows.old(post_hook, rows.unit)
-        if difference.shape[-1] == 1:
-            return difference * mlp.W_out[rows.unit]  # [row, 1, d_model]
-        return difference @ mlp.W_out[rows.unit]  # [row, member, d_model]
+        weight: Tensor = mlp.W_out[rows.unit]  # [row, member, d_model]
+        return difference * weight if weight.shape[1] == 1 else difference @ weight
 
 
 SITES: dict[str, Site] = {

@@ -230,7 +230,8 @@ class _Subspace(Value):
                 f"{type(self).__name__}'s directions have {basis.shape[0]} dimensions, the value "
                 f"they are put at has {x.shape[-1]}."
             )
-        return x @ basis @ basis.T
+        projected: Tensor = x @ basis @ basis.T
+        return projected
 
 
 class Remove(_Subspace):
