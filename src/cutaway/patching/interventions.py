@@ -95,7 +95,7 @@ def run_cases(
     for batch in measurement.batches():
         into = patched[:, batch.prompts]
         into.copy_(batch.base_metric)
-        values = _prepared(model, task, batch.prompts, compiled)
+        values = _prepared(measurement, batch, compiled)
         for case_of, prompt, start, layer in _groups(batch, compiled):
             into[case_of, prompt] = _run_group(
                 batch, compiled, values, case_of, prompt, start, layer
@@ -109,7 +109,7 @@ def run_cases(
 
 
 def _prepared(
-    model: HookedTransformer, task: Task, prompts: slice, cases: Sequence[Sequence[Edit]]
+    measurement: Measurement, batch: Batch, cases: Sequence[Sequence[Edit]]
 ) -> dict[int, Value]:
     """Every value for these prompts, by the id of the value that was asked for."""
     hooks: dict[int, tuple[Value, dict[str, None]]] = {}
@@ -117,7 +117,7 @@ def _prepared(
         for edit in case:
             hooks.setdefault(id(edit.value), (edit.value, {}))[1][edit.hook] = None
     return {
-        key: value.prepare(model, task, prompts, list(names))
+        key: value.prepare(measurement.preparation(batch, list(names)))
         for key, (value, names) in hooks.items()
     }
 

@@ -22,6 +22,7 @@ from ..tasks.task import Task
 from .cone import BaseRun, Cone, DivergedRun, Entry
 from .effects import Mode
 from .memory import MemoryPlan, Workload, plan_memory, recorded_width
+from .values import Preparation
 
 Progress = Callable[[float], None]
 Hook = tuple[str, Callable[..., Tensor]]
@@ -200,6 +201,11 @@ class Measurement:
         return Batch(
             prompts, base, source, metric, base_metric, first, read.cpu().amax(-1), self.memory
         )
+
+    def preparation(self, batch: Batch, hooks: Sequence[str]) -> Preparation:
+        """What values are told that will be put at some hooks in a batch."""
+        at_once = self.memory.prompts_per_batch
+        return Preparation(self.model, self.task, batch.prompts, hooks, at_once)
 
     def results(self) -> dict[str, Any]:
         """What every `Effects` of this measurement says of it."""

@@ -53,10 +53,12 @@ class MemoryPlan:
     @property
     def predicted_peak(self) -> int:
         """Bytes that will be held at most, beside the weights and the results."""
-        rows = self.rows_per_chunk(self.n_pos, self.n_pos)
-        row = self.n_pos * (self.bytes_per_row_position + self.bytes_per_row_key)
-        of_rows = rows * (row + self.bytes_per_row)
-        return self.prompts_per_batch * self.bytes_per_prompt + of_rows
+        chunks = []
+        for window in (1, self.n_pos):  # many short rows, which all hold keys, or few long ones
+            row = window * self.bytes_per_row_position + self.n_pos * self.bytes_per_row_key
+            rows = self.rows_per_chunk(window, self.n_pos)
+            chunks.append(rows * (row + self.bytes_per_row))
+        return self.prompts_per_batch * self.bytes_per_prompt + max(chunks)
 
     def rows_per_chunk(self, n_window: int, n_keys: int) -> int:
         """Rows of a window of n_window positions that see n_keys keys."""

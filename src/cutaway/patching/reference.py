@@ -11,8 +11,6 @@ from torch import Tensor
 from ..model.transformer import HookedTransformer
 from ..tasks.task import Task
 
-_PROMPTS_AT_ONCE = 64
-
 
 def reference_values(
     model: HookedTransformer,
@@ -21,6 +19,7 @@ def reference_values(
     prompts: slice,
     hooks: Sequence[str],
     seed: int | None,
+    prompts_at_once: int,
 ) -> dict[str, Float[Tensor, "prompt ..."]]:
     """For each of the task's `prompts`, values of the reference's corrupted prompts at some hooks.
 
@@ -37,7 +36,7 @@ def reference_values(
     weights = _weights(task, reference, seed)[prompts].to(model.device, model.dtype)
     n_pos = task.clean.shape[1]
     found: dict[str, Tensor] = {}
-    for chosen in torch.arange(len(reference)).split(_PROMPTS_AT_ONCE):
+    for chosen in torch.arange(len(reference)).split(prompts_at_once):
         _, values = model.record(
             reference.corrupted[chosen], names_filter=list(hooks), return_type=None
         )

@@ -193,9 +193,8 @@ class _Sweep:
         return self.patched
 
     def _prepared(self, batch: Batch) -> Value:
-        model, task = self.measurement.model, self.measurement.task
-        hooks = [self.site.hook(model.cfg, layer) for layer in self.layers]
-        return self.value.prepare(model, task, batch.prompts, hooks)
+        hooks = [self.site.hook(batch.model.cfg, layer) for layer in self.layers]
+        return self.value.prepare(self.measurement.preparation(batch, hooks))
 
     def _groups(self, batch: Batch) -> list[tuple[int, Tensor, Tensor]]:
         """(start, options, prompts) of cones that begin at about the same position."""

@@ -36,6 +36,20 @@ class Place:
     """Cuts a value of whole prompts, [prompt, ...] as recorded at the hook, to what is replaced."""
 
 
+@dataclass(frozen=True)
+class Preparation:
+    """What a value is told before the cones are run."""
+
+    model: HookedTransformer
+    task: Task
+    prompts: slice
+    """Which of the task's prompts."""
+    hooks: Sequence[str]
+    """Where the value will be put."""
+    prompts_at_once: int
+    """How many prompts a run may have."""
+
+
 @dataclass(frozen=True, eq=False)
 class Value(ABC):
     """What is put somewhere. Projections and vectors run along the value's last axis."""
@@ -51,10 +65,12 @@ class Value(ABC):
     ) -> Float[Tensor, "row *value"]:
         """The new value, of the old one's shape."""
 
-    def prepare(
-        self, model: HookedTransformer, task: Task, prompts: slice, hooks: Sequence[str]
-    ) -> Value:
-        """The value for some prompts of a task, with all runs made that it takes."""
+    def prepare(self, preparation: Preparation) -> Value:
+        """The value for some prompts of a task, with all runs made that it takes.
+
+        Raises:
+            ValueError: the value cannot be had for these prompts; the message says why.
+        """
         return self
 
     @property
@@ -108,20 +124,19 @@ class Given(Value):
     def __call__(self, old: Tensor, place: Place) -> Tensor:
         return place.pick(self.values[place.hook].to(old.device, old.dtype))
 
-    def prepare(
-        self, model: HookedTransformer, task: Task, prompts: slice, hooks: Sequence[str]
-    ) -> Value:
-        for hook in hooks:
+    def prepare(self, preparation: Preparation) -> Value:
+        n_prompts = len(preparation.task)
+        for hook in preparation.hooks:
             if hook not in self.values:
                 raise ValueError(
                     f"nothing is given for {hook}: the values are for {', '.join(self.values)}."
                 )
-            if len(self.values[hook]) != len(task):
+            if len(self.values[hook]) != n_prompts:
                 raise ValueError(
                     f"the given value at {hook} has the shape {tuple(self.values[hook].shape)}, "
-                    f"but the task has {len(task)} prompts: the first axis must be the prompt."
+                    f"but the task has {n_prompts} prompts: the first axis must be the prompt."
                 )
-        return Given({hook: self.values[hook][prompts] for hook in hooks})
+        return Given({hook: self.values[hook][preparation.prompts] for hook in preparation.hooks})
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,10 +152,8 @@ class Mean(Value):
     def __call__(self, old: Tensor, place: Place) -> Tensor:
         raise RuntimeError("prepare() turns this value into the one that is put.")
 
-    def prepare(
-        self, model: HookedTransformer, task: Task, prompts: slice, hooks: Sequence[str]
-    ) -> Value:
-        return Given(reference_values(model, task, self.reference or task, prompts, hooks, None))
+    def prepare(self, preparation: Preparation) -> Value:
+        return Given(_of_reference(preparation, self.reference, seed=None))
 
 
 @dataclass(frozen=True, eq=False)
@@ -155,11 +168,8 @@ class Resample(Value):
     def __call__(self, old: Tensor, place: Place) -> Tensor:
         raise RuntimeError("prepare() turns this value into the one that is put.")
 
-    def prepare(
-        self, model: HookedTransformer, task: Task, prompts: slice, hooks: Sequence[str]
-    ) -> Value:
-        reference = self.reference or task
-        return Given(reference_values(model, task, reference, prompts, hooks, self.seed))
+    def prepare(self, preparation: Preparation) -> Value:
+        return Given(_of_reference(preparation, self.reference, self.seed))
 
 
 @dataclass(frozen=True, eq=False)
@@ -282,6 +292,20 @@ def as_value(value: str | Value) -> Value:
             "arguments, as Add(vector)."
         )
     return NAMED[value]()
+
+
+def _of_reference(
+    preparation: Preparation, reference: Task | None, seed: int | None
+) -> dict[str, Tensor]:
+    return reference_values(
+        preparation.model,
+        preparation.task,
+        reference or preparation.task,
+        preparation.prompts,
+        preparation.hooks,
+        seed,
+        preparation.prompts_at_once,
+    )
 
 
 def _check_vector(kind: str, value: float | Tensor) -> None:
