@@ -31,6 +31,9 @@ _MODULE_OF = {
     "Intervention": "cutaway.patching.edits",
     "ModelConfig": "cutaway.model.config",
     "Task": "cutaway.tasks.task",
+    "agreement": "cutaway.attribution.agreement",
+    "attribute": "cutaway.attribution.nodes",
+    "attribute_edges": "cutaway.attribution.edges",
     "Tokenizer": "cutaway.model.tokenizer",
     "ablate": "cutaway.patching.ablation",
     "get_act_name": "cutaway.model.cache",
@@ -55,6 +58,9 @@ if TYPE_CHECKING:
     from . import hook_points as hook_points
     from . import tasks as tasks
     from . import utils as utils
+    from .attribution.agreement import agreement as agreement
+    from .attribution.edges import attribute_edges as attribute_edges
+    from .attribution.nodes import attribute as attribute
     from .evidence import Interval as Interval
     from .findings import load_run as load_run
     from .model.cache import ActivationCache as ActivationCache

@@ -109,8 +109,13 @@ class Graph:
 
     def n_upstream(self, receiver: Receiver) -> int:
         """How many senders a receiver reads: always the first ones of `senders`."""
-        reads = receiver.entry(self.cfg)
-        return sum(sender.entry(self.cfg) <= reads for sender in self.senders)
+        return self._n_written_at(receiver.entry(self.cfg))
+
+    def _n_written_at(self, entry: Entry) -> int:
+        """Senders that have written by then: the embedding, and what each layer before adds."""
+        cfg = self.cfg
+        n = 1 + entry.layer * (cfg.n_heads + (not cfg.attn_only))
+        return n + cfg.n_heads * (entry.stage == "mid")
 
     @cached_property
     def edges(self) -> tuple[tuple[Sender, Receiver], ...]:

@@ -7,6 +7,7 @@ whose change enters the stream at one place, and this is where rows become numbe
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,9 +20,10 @@ from torch import Tensor
 from ..model.transformer import HookedTransformer
 from ..tasks.metric import Metric
 from ..tasks.task import Task
-from .cone import BaseRun, Cone, DivergedRun, Entry
+from .cone import BaseRun, Cone, DivergedRun, Entry, RecordedRun
 from .effects import Mode
 from .memory import MemoryPlan, Workload, plan_memory, recorded_width
+from .precision import Precision, arithmetic, check_precision, in_bfloat16
 from .values import Preparation
 
 Progress = Callable[[float], None]
@@ -43,6 +45,13 @@ def read_metric(
     Raises:
         ValueError: the metric does not give one number per row.
     """
+    with torch.autocast(final.device.type, enabled=False):  # the answer itself is not rounded
+        return _read_metric(model, metric, final.to(model.dtype))
+
+
+def _read_metric(
+    model: HookedTransformer, metric: Metric, final: Float[Tensor, "row read d_model"]
+) -> Float[Tensor, " row"]:
     x = model.ln_final(final)
     if metric.tokens is None:
         values = metric(model.unembed(x))
@@ -147,6 +156,7 @@ class Measurement:
         hooks: what both runs record beside what cones need.
         max_memory: bytes; None means a quarter of what is free.
         extra_per_prompt: numbers held for each position of a prompt beside the runs.
+        precision: of the products; see `precision.py`.
     """
 
     def __init__(
@@ -157,10 +167,14 @@ class Measurement:
         hooks: Sequence[str],
         max_memory: int | None = None,
         extra_per_prompt: int = 0,
+        precision: Precision = "float32",
     ) -> None:
         check_no_hooks(model)
         check_mode(mode)
-        self.model, self.task, self.mode = model, task, mode
+        check_precision(precision, model)
+        self.task, self.mode, self.precision = task, mode, precision
+        self._exact = model
+        self.model = in_bfloat16(model) if precision == "bfloat16" else model
         self.hooks = list(dict.fromkeys(hooks))
         n_prompts, n_pos = task.clean.shape
         n_logits = task.metric.positions.shape[1] * (
@@ -169,7 +183,7 @@ class Measurement:
         recorded = sum(recorded_width(model.cfg, hook, n_pos) for hook in self.hooks)
         work = Workload(n_prompts, n_pos, n_logits, recorded, extra_per_prompt)
         self.memory = plan_memory(model.cfg, work, model.dtype, model.device, max_memory)
-        self.clean, self.corrupted = torch.empty(2, n_prompts)
+        self.clean, self.corrupted, self._rounding = torch.zeros(3, n_prompts)
 
     def slices(self) -> list[slice]:
         """The prompts of each batch."""
@@ -180,6 +194,10 @@ class Measurement:
         """Every batch; afterwards `clean` and `corrupted` hold both runs' metric."""
         for prompts in self.slices():
             yield self._batch(prompts)
+
+    def arithmetic(self) -> AbstractContextManager[None]:
+        """Batches and cones run inside it, so that products have the chosen precision."""
+        return arithmetic(self.precision, self.model.device)
 
     def _batch(self, prompts: slice) -> Batch:
         task, model = self.task, self.model
@@ -193,14 +211,31 @@ class Measurement:
         start = min(int(first.min()), out_of.shape[1] - 1)
         source = DivergedRun(base, out_of, start, self.hooks)
         metric = task.metric.subset(torch.arange(prompts.start, prompts.stop))
-        base_metric = read_metric(model, metric, base.final()).float().cpu()
-        source_metric = read_metric(model, metric, source.final()).float().cpu()
+        base_metric, source_metric = (
+            read_metric(model, metric, run.final()).float().cpu() for run in (base, source)
+        )
+        ours, other = base_metric, source_metric
+        if self.precision != "float32":
+            ours, other = (self._exact_metric(tokens, read, metric) for tokens in (into, out_of))
+            self._rounding[prompts] = base_metric - ours
         denoising = self.mode == "denoising"
-        self.clean[prompts] = source_metric if denoising else base_metric
-        self.corrupted[prompts] = base_metric if denoising else source_metric
+        self.clean[prompts] = other if denoising else ours
+        self.corrupted[prompts] = ours if denoising else other
         return Batch(
             prompts, base, source, metric, base_metric, first, read.cpu().amax(-1), self.memory
         )
+
+    def _exact_metric(
+        self, tokens: Int[Tensor, "prompt pos"], read: Int[Tensor, "prompt read"], metric: Metric
+    ) -> Float[Tensor, " prompt"]:
+        with torch.autocast(tokens.device.type, enabled=False):
+            final = RecordedRun(self._exact, tokens, read, ()).final()
+            return read_metric(self._exact, metric, final).float().cpu()
+
+    def corrected(self, patched: Float[Tensor, "... prompt"]) -> NDArray[np.float64]:
+        """Measured values, without the rounding error that they share with their base run."""
+        values: NDArray[np.float64] = (patched - self._rounding).double().numpy()
+        return values
 
     def preparation(self, batch: Batch, hooks: Sequence[str]) -> Preparation:
         """What values are told that will be put at some hooks in a batch."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from jaxtyping import Float
@@ -131,3 +132,26 @@ def get_site(name: str, cfg: ModelConfig) -> Site:
     if reason is not None:
         raise ValueError(f"{cfg.model_name} has no {name}: {reason}.")
     return SITES[name]
+
+
+def check_layers(cfg: ModelConfig, site: Site, layers: Sequence[int] | None) -> list[int]:
+    """The layers asked for; None means all. Sites that belong to no layer have the one entry 0.
+
+    Raises:
+        ValueError: a layer that the model does not have, an empty list, or layers of a site that
+            has none.
+    """
+    if not site.has_layers():
+        if layers is not None:
+            raise ValueError(f"layers={list(layers)!r}: {site.name} belongs to no layer.")
+        return [0]
+    chosen = list(range(cfg.n_layers)) if layers is None else [int(layer) for layer in layers]
+    for layer in chosen:
+        if not 0 <= layer < cfg.n_layers:
+            raise ValueError(
+                f"there is no layer {layer} in {cfg.model_name}: its layers are 0 to "
+                f"{cfg.n_layers - 1}."
+            )
+    if not chosen:
+        raise ValueError("the list of layers is empty.")
+    return chosen

@@ -9,7 +9,10 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
+from ..model.config import ModelConfig
 from ..tasks.task import Task
+from .effects import Axis
+from .site import Site
 
 Positions = str | Sequence[str] | Sequence[int] | None
 
@@ -71,6 +74,28 @@ def position_index(task: Task, position: str | int) -> Int[Tensor, " prompt"]:
     if not 0 <= position < n_pos:
         raise ValueError(f"position {position} is outside the prompts' {n_pos} tokens.")
     return torch.full((n_prompts,), int(position))
+
+
+def axes_of(
+    cfg: ModelConfig,
+    site: Site,
+    layers: Sequence[int],
+    targets: Targets,
+    keys: Targets | None = None,
+    group: int = 1,
+) -> tuple[Axis, ...]:
+    """The axes of results over a site's layers, units (in groups of neighbours) and targets."""
+    axes = [Axis("layer", tuple(map(str, layers)))] if site.has_layers() else []
+    unit_axis = site.unit_axis(cfg)
+    if unit_axis is not None:
+        firsts = range(0, site.units(cfg), group)
+        labels = (str(at) if group == 1 else f"{at}-{at + group - 1}" for at in firsts)
+        axes.append(Axis(unit_axis, tuple(labels)))
+    if targets.labels is not None:
+        axes.append(Axis("position", targets.labels))
+    if keys is not None and keys.labels is not None:
+        axes.append(Axis("key", keys.labels))
+    return tuple(axes)
 
 
 def windows(
