@@ -1,4 +1,4 @@
-# Every target sets up what it needs, once: the files under .venv/ and .venv-peers/ that start
+# Every target sets up what it needs, once: the files under .venv/ and .venv-peers*/ that start
 # with a dot remember what is installed, and a second call goes straight to work.
 
 PYTHON ?= python3
@@ -12,6 +12,8 @@ RUNTIME  := $(VENV)/.runtime-stamp
 PACKAGE  := $(VENV)/.package-stamp
 DEV      := $(VENV)/.dev-stamp
 PEERS_OK := $(PEERS)/.peers-stamp
+# Peers whose pins conflict have environments of their own, without Cutaway (benchmarks/worker.py).
+PEER_OF   = $(PEERS)-$(1)/.peers-stamp
 
 # Without build isolation: hatchling is pinned in requirements.txt, so nothing else is fetched.
 INSTALL_PACKAGE := -m pip install --quiet --no-deps --no-build-isolation --editable .
@@ -19,11 +21,11 @@ INSTALL_PACKAGE := -m pip install --quiet --no-deps --no-build-isolation --edita
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 8
 
 .DEFAULT_GOAL := help
-.PHONY: help ioi test test-all lint bench lab notebooks clean
+.PHONY: help ioi test test-all lint bench bench-edges bench-eap peers lab notebooks clean
 .DELETE_ON_ERROR:
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 ioi: $(PACKAGE) ## Run the IOI study on the embedded model (ARGS="--model gpt2" for another)
 	@$(BIN)/cutaway run ioi $(ARGS)
@@ -39,8 +41,16 @@ lint: $(DEV) ## Check style, format and types
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 
-bench: $(PEERS_OK) ## Time the patching sweep beside TransformerLens, in an environment of its own
+bench: $(PEERS_OK) $(call PEER_OF,4) $(call PEER_OF,nnsight) ## Time the patching sweep beside TransformerLens 3.9 and 4, and nnsight
 	@$(PEERS)/bin/python benchmarks/patching_sweep.py $(ARGS)
+
+bench-edges: $(PEERS_OK) ## Time all edges, exactly, beside one full run for each
+	@$(PEERS)/bin/python benchmarks/edges.py $(ARGS)
+
+bench-eap: $(PACKAGE) $(call PEER_OF,4) $(call PEER_OF,autocircuit) ## Time edge attribution beside TransformerLens 4 and AutoCircuit
+	@$(BIN)/python benchmarks/eap.py $(ARGS)
+
+peers: $(PEERS_OK) $(foreach name,4 nnsight autocircuit,$(call PEER_OF,$(name))) ## Set up every benchmark's peers
 
 lab: $(DEV) ## Open the notebooks
 	@$(BIN)/jupyter lab $(if $(filter 0,$(shell id -u)),--allow-root) notebooks
@@ -49,7 +59,7 @@ notebooks: $(DEV) ## Run the notebooks again and keep the executed copies
 	@$(BIN)/python notebooks/build.py $(ARGS)
 
 clean: ## Remove the environments and all caches (runs/ stays)
-	rm -rf $(VENV) $(PEERS) .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist
+	rm -rf $(VENV) $(PEERS) $(PEERS)-* .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist
 	find src tests benchmarks notebooks -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
 
 # ---- set-up ----
@@ -81,4 +91,11 @@ $(PEERS_OK): benchmarks/requirements-peers.txt requirements.txt pyproject.toml
 	@$(PYTHON) -m venv $(PEERS)
 	@$(PEERS)/bin/python -m pip install --requirement benchmarks/requirements-peers.txt
 	@$(PEERS)/bin/python $(INSTALL_PACKAGE)
+	@touch $@
+
+$(PEERS)-%/.peers-stamp: benchmarks/requirements-peers-%.txt requirements.txt
+	@$(CHECK_PYTHON)
+	@echo "Setting up $(@D): this happens once."
+	@$(PYTHON) -m venv $(@D)
+	@$(@D)/bin/python -m pip install $(if $(filter autocircuit,$*),--no-deps) --requirement $<
 	@touch $@

@@ -1,149 +1,161 @@
-"""All heads patched one at a time: Cutaway's cone engine against TransformerLens 3.9.
+"""Patches one at a time, beside the peers: one command, pairs of runs, ratios of the pairs.
 
-Both run in this process, on the same random weights of GPT-2 small's shape, the same prompts and
-the same metric, in pairs one after the other; the table gives medians and the ratios of the pairs.
-TransformerLens is used as its documentation says: `get_act_patch_attn_head_out_all_pos`.
+For every pair Cutaway's sweep runs here and the peer's in its own environment (worker.py), one
+after the other on the same random weights and prompts. The peers' mean metrics are compared with
+ours, so that what is timed is known to be the same thing.
 
-    make bench            (makes the environment that TransformerLens needs, then runs this)
+    make bench                                       (every peer, all heads)
+    make bench ARGS="--peers tl39 --sites z q k v pattern --pairs 5"
 """
 
 from __future__ import annotations
 
 import argparse
-import contextlib
-import io
-import json
-import platform
+import itertools
 import statistics
-import time
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from torch.utils.flop_counter import FlopCounterMode
 
-from cutaway.model.config import ModelConfig
-from cutaway.model.loading import hooked
+from common import (
+    SHAPES,
+    Column,
+    Prompts,
+    Shape,
+    Table,
+    machine,
+    matrix_product_rate,
+    note,
+    random_weights,
+    save,
+    timed,
+)
 from cutaway.model.transformer import HookedTransformer
+from cutaway.patching.effects import Effects
 from cutaway.patching.sweep import sweep
-from cutaway.tasks.task import Task
+from ours import count_flop, make_model, make_task
+from worker import Local, Worker, open_peers
 
-N_PROMPTS, N_POS = 8, 15
-SHAPE = {"n_layers": 12, "d_model": 768, "n_heads": 12, "d_vocab": 50257, "n_ctx": 1024}
-
-
-def peer_model() -> Any:
-    """TransformerLens' model with random weights."""
-    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
-        warnings.simplefilter("ignore")
-        import transformer_lens
-
-        cfg = transformer_lens.HookedTransformerConfig(
-            **SHAPE, d_head=64, d_mlp=3072, act_fn="gelu_new", normalization_type="LN", seed=0
-        )
-        return transformer_lens.HookedTransformer(cfg).eval()
+SITES = ("z", "q", "k", "v", "pattern", "z-each", "resid_pre")
 
 
-def task_with_difference_at(position: int, seed: int) -> Task:
-    """Random prompts that differ at one position; the metric is read at the last one."""
-    generator = torch.Generator().manual_seed(seed)
-
-    def tokens(*shape: int) -> torch.Tensor:
-        return torch.randint(0, SHAPE["d_vocab"], shape, generator=generator)
-
-    clean = tokens(N_PROMPTS, N_POS)
-    corrupted = clean.clone()
-    corrupted[:, position] = tokens(N_PROMPTS)
-    return Task.from_tokens(clean, corrupted, tokens(N_PROMPTS), tokens(N_PROMPTS))
+def our_sweep(model: HookedTransformer, prompts: Prompts, site: str) -> Callable[[], Effects]:
+    """The sweep that corresponds to a peer's site."""
+    task = make_task(prompts)
+    positions = "each" if site in ("z-each", "resid_pre") else "all"
+    return lambda: sweep(model, task, site.removesuffix("-each"), positions=positions)
 
 
-def peer_sweep(model: Any, task: Task) -> np.ndarray:
-    """The same sweep with TransformerLens: mean metric, [layer, head]."""
-    from transformer_lens import patching
-
-    def metric(logits: torch.Tensor) -> torch.Tensor:
-        return task.metric(task.metric.read(logits)).mean()
-
-    _, cache = model.run_with_cache(task.clean)
-    with contextlib.redirect_stderr(io.StringIO()):  # its progress bar
-        patched = patching.get_act_patch_attn_head_out_all_pos(model, task.corrupted, cache, metric)
-    return patched.numpy()
+def sampled_layers(n_layers: int, wanted: int | None) -> list[int]:
+    """Layers spread evenly over the model; all of them without a wish."""
+    count = n_layers if wanted is None else min(wanted, n_layers)
+    return sorted({round(i) for i in np.linspace(0, n_layers - 1, count)})
 
 
-def timed(function: Callable[[], Any]) -> tuple[float, Any]:
-    """Seconds, and what came back."""
-    start = time.perf_counter()
-    value = function()
-    return time.perf_counter() - start, value
-
-
-def matrix_product_rate() -> float:
-    """The machine's rate on the products that the cone consists of, in FLOP/s."""
-    x, weight = torch.randn(480, 768), torch.randn(768, 3072)
-    seconds = [timed(lambda: x @ weight)[0] for _ in range(60)]
-    return 2 * 480 * 768 * 3072 / statistics.median(seconds[10:])
-
-
-def compare(ours: HookedTransformer, peer: Any, position: int, pairs: int) -> dict[str, Any]:
-    """Pairs of runs at one first difference."""
-    task = task_with_difference_at(position, seed=position)
-    rate, mine, theirs, error = [], [], [], 0.0
-    with FlopCounterMode(display=False) as counter:
-        sweep(ours, task, "z")  # also the warm-up
-    for _ in range(pairs):
-        rate.append(matrix_product_rate())
-        seconds, effects = timed(lambda: sweep(ours, task, "z"))
+def compare(
+    model: HookedTransformer,
+    shape: Shape,
+    peer: Local | Worker,
+    prompts: Prompts,
+    site: str,
+    options: argparse.Namespace,
+) -> dict[str, Any]:
+    """Pairs of runs of one sweep."""
+    ours = our_sweep(model, prompts, site)
+    layers = sampled_layers(shape.n_layers, options.peer_layers)
+    flop = count_flop(ours)  # also the warm-up
+    peer.ask("sweep", prompts, site=site, layers=layers[:1])
+    rates, mine, theirs, difference, largest = [], [], [], 0.0, 0.0
+    for _ in range(options.pairs):
+        rates.append(matrix_product_rate(shape))
+        seconds, effects = timed(ours)
         mine.append(seconds)
-        seconds, expected = timed(lambda: peer_sweep(peer, task))
-        theirs.append(seconds)
-        error = max(error, float(np.abs(effects.patched.mean(-1) - expected).max()))
-    flop, best_rate = float(counter.get_total_flops()), statistics.median(rate)
+        answer = peer.ask("sweep", prompts, site=site, layers=layers)
+        theirs.append(answer.seconds * shape.n_layers / len(layers))
+        means = effects.patched.mean(-1)
+        difference = max(difference, float(np.abs(means[layers] - answer.values).max()))
+        largest = float(np.abs(means - effects.corrupted.mean()).max())
     ratios = [b / a for a, b in zip(mine, theirs, strict=True)]
+    rate = statistics.median(rates)
     return {
-        "first_difference": position,
+        "peer": peer.version,
+        "site": site,
+        "shape": shape.name,
+        "prompts": len(prompts.clean),
+        "tokens": prompts.clean.shape[1],
+        "peer_layers": None if len(layers) == shape.n_layers else layers,
         "cutaway_seconds": statistics.median(mine),
-        "transformer_lens_seconds": statistics.median(theirs),
+        "peer_seconds": statistics.median(theirs),
         "ratio": statistics.median(ratios),
         "ratios": ratios,
-        "cone_gflop": flop / 1e9,
-        "matrix_product_gflops": best_rate / 1e9,
-        "share_of_matrix_product_rate": flop / statistics.median(mine) / best_rate,
-        "largest_difference_of_means": error,
+        "gflop": flop / 1e9,
+        "matrix_product_gflops": rate / 1e9,
+        "share_of_matrix_product_rate": flop / statistics.median(mine) / rate,
+        "largest_difference_of_means": difference,
+        "largest_change_of_means": largest,
     }
+
+
+COLUMNS = (
+    Column("peer            ", lambda row: row["peer"].replace("transformer-lens", "TL")),
+    Column("site     ", lambda row: row["site"]),
+    Column("tokens", lambda row: str(row["tokens"])),
+    Column("first", lambda row: str(row["first_difference"])),
+    Column("Cutaway", lambda row: f"{row['cutaway_seconds']:.2f} s"),
+    Column("peer's  ", lambda row: f"{_about(row)}{row['peer_seconds']:.1f} s"),
+    Column("ratio", lambda row: f"{row['ratio']:.1f}"),
+    Column("of rate", lambda row: f"{row['share_of_matrix_product_rate']:.0%}"),
+    Column("difference", lambda row: f"{row['largest_difference_of_means']:.0e}"),
+)
+
+
+def _about(row: dict[str, Any]) -> str:
+    return "" if row["peer_layers"] is None else "~"
+
+
+def parse() -> argparse.Namespace:
+    """The command line."""
+    assert __doc__ is not None
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--peers", nargs="+", default=["tl39", "tl4", "nnsight"])
+    parser.add_argument("--sites", nargs="+", default=["z"], choices=SITES)
+    parser.add_argument("--positions", type=int, nargs="+", default=[10, 1], help="difference at")
+    parser.add_argument("--prompt-lengths", type=int, nargs="+", default=[15])
+    parser.add_argument("--prompts", type=int, default=8, help="pairs of prompts")
+    parser.add_argument("--shape", default="gpt2-small", choices=list(SHAPES))
+    parser.add_argument("--layers", type=int, help="a shallower model, to try things out")
+    parser.add_argument("--pairs", type=int, default=3, help="timed pairs of each row")
+    parser.add_argument("--peer-layers", type=int, help="layers that peers run; extrapolated")
+    parser.add_argument("--out", type=Path, help="also write the rows as JSON")
+    return parser.parse_args()
 
 
 def main() -> None:
     """Print the table; with --out also write it as JSON."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--pairs", type=int, default=3)
-    parser.add_argument("--positions", type=int, nargs="+", default=[10, 1])
-    parser.add_argument("--out", type=Path)
-    options = parser.parse_args()
-    torch.set_grad_enabled(False)
-    peer = peer_model()
-    weights = hooked.load(peer.state_dict(), ModelConfig(**SHAPE), "TransformerLens")
-    ours = HookedTransformer.from_state(weights.cfg, weights.state)
-    rows = []
-    print(
-        f"{platform.processor() or platform.machine()}, {torch.get_num_threads()} threads, torch "
-        f"{torch.__version__}, float32; GPT-2 small's shape, {N_PROMPTS} prompts of {N_POS} tokens"
-    )
-    for position in options.positions:
-        row = compare(ours, peer, position, options.pairs)
-        rows.append(row)
-        print(
-            f"first difference at {position:>2}: Cutaway {row['cutaway_seconds']:.2f} s, "
-            f"TransformerLens {row['transformer_lens_seconds']:.1f} s, ratio {row['ratio']:.1f} "
-            f"(pairs {', '.join(f'{r:.1f}' for r in row['ratios'])}); "
-            f"{row['cone_gflop']:.0f} GFLOP at {row['share_of_matrix_product_rate']:.0%} of "
-            f"{row['matrix_product_gflops']:.0f} GFLOP/s; "
-            f"largest difference {row['largest_difference_of_means']:.1e}"
-        )
-    if options.out is not None:
-        options.out.write_text(json.dumps(rows, indent=2) + "\n")
+    options = parse()
+    shape = SHAPES[options.shape].with_layers(options.layers)
+    state = random_weights(shape)
+    model = make_model(shape, state)
+    print(f"{machine()}\n{shape.name} with random weights, {options.prompts} prompts\n")
+    table = Table(COLUMNS)
+    grid = itertools.product(options.sites, options.prompt_lengths, options.positions)
+    with open_peers(options.peers, shape, state) as peers:
+        for (site, n_pos, first), (name, peer) in itertools.product(grid, peers.items()):
+            if site not in peer.sites:
+                note(f"{name} has no counterpart of {site}")
+                continue
+            prompts = Prompts.random(shape, options.prompts, n_pos, first)
+            row = compare(model, shape, peer, prompts, site, options)
+            table.add({**row, "first_difference": first})
+    print()
+    for row in table.rows:
+        ratios = ", ".join(f"{ratio:.1f}" for ratio in row["ratios"])
+        print(f"{row['peer']}, {row['site']}, first {row['first_difference']}: pairs {ratios}")
+    if options.peer_layers is not None:
+        print("~: a sample of the layers was run, and its time multiplied up.")
+    save(options.out, table.rows)
 
 
 if __name__ == "__main__":
