@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from cutaway.patching.effects import Axis, Effects
+from cutaway.patching.effects import Axis, Effect, Effects
 
 AXES = (Axis("layer", ("0", "1")), Axis("head", ("0", "1", "2")))
 
@@ -82,6 +82,33 @@ def test_shapes_that_do_not_fit_are_refused() -> None:
     with pytest.raises(ValueError, match="patched has the shape"):
         Effects("z", "denoising", AXES, np.zeros((2, 2, 4), np.float32),
                 np.zeros(4, np.float32), np.zeros(4, np.float32), "m")  # fmt: skip
+
+
+def test_names_say_what_was_replaced() -> None:
+    def name(**labels: str) -> str:
+        return Effect(labels, 0.0, 0.0, 0.0).name
+
+    assert name(layer="9", head="6", position="END") == "9.6 END"
+    assert name(layer="9", neuron="17") == "9.17"
+    assert name(sender="5.5", receiver="9.6.q") == "5.5->9.6.q"
+    assert name(edge="5.5->9.6.q") == "5.5->9.6.q" and name(position="S2") == "S2"
+    assert name(layer="3", position="S2") == "3 S2"
+
+
+def test_one_axis_is_drawn_as_bars_of_the_largest(tmp_path) -> None:
+    rng = np.random.default_rng(0)
+    labels = tuple(f"edge {i}" for i in range(50))
+    patched = rng.normal(size=(50, 4))
+    effects = Effects(
+        "edges", "denoising", (Axis("edge", labels),), patched, np.ones(4), np.zeros(4), "m"
+    )
+    figure = effects.plot()
+    figure.savefig(tmp_path / "bars.png")
+    ticks = [label.get_text() for label in figure.axes[0].get_yticklabels()]
+    assert ticks == [effect.name for effect in effects.top(30)]
+    assert (
+        "the 30 largest of 50" in figure.axes[0].get_title(loc="left") + figure.axes[0].get_title()
+    )
 
 
 def test_a_plot_is_drawn_for_two_and_three_axes(tmp_path) -> None:

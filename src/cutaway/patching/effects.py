@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Mode = Literal["denoising", "noising"]
+_UNITS = ("head", "key-value head", "neuron")
+_MOST_BARS = 30
 Array = NDArray[np.floating[Any]]
 
 
@@ -42,10 +44,12 @@ class Effect:
 
     @property
     def name(self) -> str:
-        """ "9.6" for head 6 of layer 9; labels of other axes follow, as in "9.6 END"."""
+        """ "9.6" for head (or neuron) 6 of layer 9, "5.5->9.6.q" for a path; labels of other axes
+        follow, as in "9.6 END"."""
         parts = dict(self.labels)
-        head = ".".join(parts.pop(a) for a in ("layer", "head") if a in parts)
-        return " ".join([head, *parts.values()]).strip()
+        unit = ".".join(parts.pop(a) for a in ("layer", *_UNITS) if a in parts)
+        path = "->".join(parts.pop(a) for a in ("sender", "receiver") if a in parts)
+        return " ".join(filter(None, [unit, path, *parts.values()]))
 
     def __str__(self) -> str:
         return f"{self.name}: {self.effect:+.3f} [{self.low:+.3f}, {self.high:+.3f}]"
@@ -142,18 +146,32 @@ class Effects:
         ]
 
     def plot(self, title: str | None = None) -> Figure:
-        """A heat map of the normalised effects (rows: the first axis)."""
+        """A heat map of the normalised effects, whose columns are the last axis; of a single axis
+        bars of the largest effects, with their intervals."""
+        if len(self.axes) == 1:
+            return self._bars(title)
         values = self.normalised()
-        if values.ndim == 3:  # layer, head, position: one row for each head
-            values = values.reshape(-1, values.shape[-1])
-        rows = [" ".join(e) for e in _products(self.axes[:-1])] if len(self.axes) > 1 else [""]
+        rows = [" ".join(labels) for labels in _products(self.axes[:-1])]
         return plotting.heatmap(
-            np.atleast_2d(values),
+            values.reshape(-1, values.shape[-1]),
             row_labels=rows,
             column_labels=list(self.axes[-1].labels),
             title=title or f"{self.mode} {self.site}",
             row_axis=" ".join(axis.name for axis in self.axes[:-1]),
             column_axis=self.axes[-1].name,
+        )
+
+    def _bars(self, title: str | None) -> Figure:
+        shown = self.top(_MOST_BARS)
+        n = self.patched.shape[0]
+        which = f"the {_MOST_BARS} largest of {n:,}" if n > _MOST_BARS else self.axes[0].name
+        return plotting.bars(
+            [effect.name for effect in shown],
+            [effect.effect for effect in shown],
+            title or f"{self.mode} {self.site}: {which}",
+            low=[effect.low for effect in shown],
+            high=[effect.high for effect in shown],
+            value_label="normalised effect",
         )
 
     def save(self, path: str | Path) -> None:
