@@ -821,6 +821,7 @@ check(looks_back, f"{int(back.argmax()) // cfg.n_heads}.{int(back.argmax()) % cf
 #
 # ## Further
 #
+# - Next: [04 · Paths and ablation: who talks to whom](04_paths_and_ablation.ipynb).
 # - Wang et al. (2022), [arXiv:2211.00593](https://arxiv.org/abs/2211.00593), section 3: the circuit of GPT-2 small, head by head.
 # - Elhage et al. (2021), *A Mathematical Framework for Transformer Circuits*, [transformer-circuits.pub](https://transformer-circuits.pub/2021/framework/index.html): QK and OV circuits, composition, and why the residual stream may be read as a sum.
 # - Olsson et al. (2022), *In-context Learning and Induction Heads*, [arXiv:2209.11895](https://arxiv.org/abs/2209.11895).
