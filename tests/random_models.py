@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from types import SimpleNamespace
+from typing import Any
+from unittest import mock
 
 import torch
 from hypothesis import strategies as st
 
 from cutaway.model.config import ModelConfig
 from cutaway.model.transformer import HookedTransformer
+from cutaway.patching import memory
 from cutaway.tasks.metric import LogitDifference, Metric, ProbabilityDifference
 from cutaway.tasks.task import Task
 
@@ -61,6 +65,11 @@ def random_model(cfg: ModelConfig, seed: int = 0) -> HookedTransformer:
     return model
 
 
+def small_chunks(n_positions: int) -> AbstractContextManager[Any]:
+    """Inside, cones hold about so many positions: many chunks, of prompts that differ."""
+    return mock.patch.dict(memory._POSITIONS_PER_CHUNK, {"cpu": n_positions})
+
+
 @st.composite
 def tasks(draw: st.DrawFn, cfg: ModelConfig) -> Task:
     """Prompt pairs of several lengths, padded on either side, different from anywhere on, read
@@ -76,7 +85,11 @@ def tasks(draw: st.DrawFn, cfg: ModelConfig) -> Task:
     clean = tokens(n_prompts, n_pos)
     clean[torch.arange(n_pos) >= lengths[:, None]] = 0
     corrupted = clean.clone()
+    together = draw(st.booleans())  # prompts of several lengths that first differ at one position
     for prompt in range(n_prompts):
+        if together and lengths[prompt] > 1:
+            corrupted[prompt, 1] = tokens(1)
+            continue
         changed = torch.randint(0, int(lengths[prompt]), (2,), generator=generator)
         corrupted[prompt, changed] = tokens(2)
     n_read = draw(st.integers(1, 2))

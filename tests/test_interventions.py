@@ -15,7 +15,7 @@ from cutaway.patching.sweep import sweep
 from cutaway.patching.values import Add, Constant, Exchange, Given, Keep, Patch, Remove
 from oracles import intervene_by_hooks
 from random_interventions import interventions
-from random_models import configs, random_model, small_task, tasks
+from random_models import configs, random_model, small_chunks, small_task, tasks
 
 CFG = ModelConfig(n_layers=3, d_model=16, n_heads=4, d_vocab=17, n_ctx=12, init_range=0.4)
 
@@ -26,7 +26,8 @@ def test_any_interventions_together_equal_a_full_run_with_hooks(data) -> None:
     model, task = random_model(cfg, data.draw(st.integers(0, 100))), data.draw(tasks(cfg))
     mode = data.draw(st.sampled_from(["denoising", "noising"]))
     runs = {f"run {i}": data.draw(interventions(cfg, task)) for i in range(3)}
-    effects = intervene(model, task, runs, mode=mode)
+    with small_chunks(data.draw(st.sampled_from([1, 20, 768]))):
+        effects = intervene(model, task, runs, mode=mode)
     expected = np.array([intervene_by_hooks(model, task, run, mode) for run in runs.values()])
     scale = max(1.0, np.abs(expected).max(), *(logits(model, task)))
     assert np.abs(effects.patched - expected).max() <= 2e-5 * scale

@@ -15,7 +15,7 @@ from cutaway.patching.graph import Graph
 from cutaway.patching.paths import sweep_paths
 from cutaway.patching.sweep import sweep
 from oracles import path_by_four_runs
-from random_models import configs, random_model, small_task, tasks
+from random_models import configs, random_model, small_chunks, small_task, tasks
 
 CFG = ModelConfig(n_layers=3, d_model=16, n_heads=4, d_vocab=17, n_ctx=12, init_range=0.4)
 
@@ -39,10 +39,11 @@ def test_every_path_equals_four_full_runs(data) -> None:
     last = {end: max(graph.n_upstream(graph.receiver(r)) for r in end) for end in map(tuple, ends)}
     readable = [sender.name for sender in graph.senders[: min(last.values())]]
     starts = data.draw(sets_of(readable))
-    found = sweep_paths(
-        model, task, ends, starts, mlps=mlps, mode=mode,
-        positions="all" if positions is None else positions,
-    )  # fmt: skip
+    with small_chunks(data.draw(st.sampled_from([1, 20, 768]))):
+        found = sweep_paths(
+            model, task, ends, starts, mlps=mlps, mode=mode,
+            positions="all" if positions is None else positions,
+        )  # fmt: skip
     expected = np.array(
         [
             [path_by_four_runs(model, task, start, end, mode, mlps, positions) for end in ends]
@@ -62,7 +63,8 @@ def test_every_edge_equals_four_full_runs(data) -> None:
     cfg = data.draw(configs(max_layers=2))
     model, task = random_model(cfg, data.draw(st.integers(0, 100))), data.draw(tasks(cfg))
     mode = data.draw(st.sampled_from(["denoising", "noising"]))
-    effects = sweep_edges(model, task, mode=mode)
+    with small_chunks(data.draw(st.sampled_from([1, 20, 768]))):
+        effects = sweep_edges(model, task, mode=mode)
     edges = Graph(cfg).edges
     some = data.draw(st.lists(st.integers(0, len(edges) - 1), min_size=1, max_size=12))
     expected = np.array(

@@ -16,7 +16,7 @@ from cutaway.patching.sweep import sweep
 from cutaway.tasks.task import Task
 from oracles import NEURON_SITES, SQUARE_SITES, sweep_by_hooks
 from random_interventions import available, last_axis, values
-from random_models import configs, random_model, small_task, tasks
+from random_models import configs, random_model, small_chunks, small_task, tasks
 
 CFG = ModelConfig(n_layers=3, d_model=16, n_heads=4, d_vocab=17, n_ctx=12, init_range=0.4)
 
@@ -35,7 +35,7 @@ def logit_scale(model: HookedTransformer, task: Task) -> float:
 
 
 @st.composite
-def cases(draw: st.DrawFn) -> tuple[HookedTransformer, Task, str, dict[str, Any]]:
+def cases(draw: st.DrawFn) -> tuple[HookedTransformer, Task, str, dict[str, Any], int]:
     cfg = draw(configs())
     task = draw(tasks(cfg))
     site = draw(st.sampled_from(available(cfg)))
@@ -49,13 +49,15 @@ def cases(draw: st.DrawFn) -> tuple[HookedTransformer, Task, str, dict[str, Any]
         chosen["keys"] = draw(st.sampled_from([None, "named", [0, 1]]))
     if site in NEURON_SITES:
         chosen["neurons_per_group"] = draw(st.sampled_from([1, 4]))
-    return random_model(cfg, draw(st.integers(0, 100))), task, site, chosen
+    model = random_model(cfg, draw(st.integers(0, 100)))
+    return model, task, site, chosen, draw(st.sampled_from([1, 20, 768]))
 
 
 @given(cases())
 def test_every_sweep_equals_a_loop_of_full_runs_with_hooks(case) -> None:
-    model, task, site, chosen = case
-    effects = sweep(model, task, site, **chosen)
+    model, task, site, chosen, chunk = case
+    with small_chunks(chunk):
+        effects = sweep(model, task, site, **chosen)
 
     def listed(places: Any) -> Any:
         if places in (None, "all"):

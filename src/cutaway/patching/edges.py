@@ -28,7 +28,7 @@ from .cone import Cone, Entry
 from .effects import Axis, Effects, Mode
 from .graph import Graph, Receiver, written_changes, written_hooks
 from .head_sites import InputSite, qkv_hooks
-from .measure import Batch, Measurement, Progress
+from .measure import Batch, Measurement, Progress, Window
 from .partial import PartialResult
 from .precision import MeasuredError, Precision
 from .site import Rows
@@ -42,7 +42,7 @@ _N_SAMPLED = 6  # receivers whose edges are computed again to measure the error 
 def sweep_edges(
     model: HookedTransformer,
     task: Task,
-    receivers: Sequence[str] | None = None,
+    receivers: str | Sequence[str] | None = None,
     *,
     mode: Mode = "denoising",
     precision: Precision = "float32",
@@ -79,7 +79,8 @@ def sweep_edges(
     graph = Graph(model.cfg)
     wanted = graph.receivers
     if receivers is not None:
-        chosen = {graph.receiver(name) for name in receivers}
+        names = [receivers] if isinstance(receivers, str) else receivers
+        chosen = {graph.receiver(name) for name in names}
         wanted = tuple(receiver for receiver in graph.receivers if receiver in chosen)
         if not wanted:
             raise ValueError("the list of receivers is empty.")
@@ -90,14 +91,14 @@ def sweep_edges(
     settings = run.measurement.settings()
     if precision == "bfloat16":
         settings |= _error(model, task, graph, run, patched, max_memory).settings()
-    names = tuple(
+    labels = tuple(
         f"{sender.name}->{receiver.name}"
         for receiver in wanted
         for sender in graph.senders[: graph.n_upstream(receiver)]
     )
     return Effects(
         site="edges",
-        axes=(Axis("edge", names),),
+        axes=(Axis("edge", labels),),
         patched=patched,
         settings=settings,
         **run.measurement.results(),
@@ -137,15 +138,6 @@ class _Unit:
     @property
     def n_edges(self) -> int:
         return len(self.receivers) * self.n_senders
-
-
-@dataclass(frozen=True)
-class _Window:
-    """Prompts of a batch that first differ at the same position."""
-
-    prompt: Int[Tensor, " prompt"]
-    start: int
-    end: int
 
 
 class _Edges:
@@ -194,7 +186,7 @@ class _Edges:
         with self.measurement.arithmetic():
             for batch in self.measurement.batches():
                 n = len(batch.base_metric)
-                windows = list(_windows(batch))
+                windows = list(batch.windows())
                 for unit, cost in zip(self.units, costs, strict=True):
                     into = self.patched[unit.first : unit.first + unit.n_edges, batch.prompts]
                     if bool(into.isnan().any()):
@@ -214,7 +206,7 @@ class _Edges:
         self,
         batch: Batch,
         unit: _Unit,
-        windows: Sequence[_Window],
+        windows: Sequence[Window],
         into: Float[Tensor, "edge prompt"],
     ) -> None:
         into = into.view(len(unit.receivers), unit.n_senders, -1)
@@ -229,7 +221,7 @@ class _Edges:
                 into[:, senders.start : senders.stop, window.prompt] = values
 
     def _to_stream(
-        self, batch: Batch, receiver: Receiver, window: _Window, senders: range
+        self, batch: Batch, receiver: Receiver, window: Window, senders: range
     ) -> Float[Tensor, "1 sender prompt"]:
         """Edges to an MLP, or to the logits: the receiver is computed with its input changed."""
         prompt = window.prompt.repeat(len(senders))
@@ -248,7 +240,7 @@ class _Edges:
         return values.view(1, len(senders), len(window.prompt))
 
     def _to_heads(
-        self, batch: Batch, unit: _Unit, window: _Window, senders: range
+        self, batch: Batch, unit: _Unit, window: Window, senders: range
     ) -> Float[Tensor, "receiver sender prompt"]:
         """Edges to the queries, keys or values of heads of one layer."""
         kind, layer = unit.receivers[0].kind, unit.receivers[0].layer
@@ -282,7 +274,7 @@ class _Edges:
         return values.view(len(unit.receivers), len(senders), len(window.prompt))
 
     def _head_inputs(
-        self, batch: Batch, unit: _Unit, window: _Window, senders: range
+        self, batch: Batch, unit: _Unit, window: Window, senders: range
     ) -> Float[Tensor, "pair window head d_head"]:
         """What all heads of a layer compute when each sender's contribution is swapped."""
         receiver = unit.receivers[0]
@@ -301,7 +293,7 @@ class _Edges:
         return torch.cat(parts)
 
     def _changes(
-        self, batch: Batch, window: _Window, senders: range
+        self, batch: Batch, window: Window, senders: range
     ) -> Float[Tensor, "sender prompt window d_model"]:
         chosen = self.graph.senders[senders.start : senders.stop]
         span = slice(window.start, window.end)
@@ -341,16 +333,7 @@ def _units(graph: Graph, wanted: Sequence[Receiver]) -> Iterator[_Unit]:
             first, members = first + unit.n_edges, []
 
 
-def _windows(batch: Batch) -> Iterator[_Window]:
-    """Prompts together that first differ at one position, but for those that cannot change."""
-    for start in batch.first_difference.unique().tolist():
-        here = (batch.first_difference == start) & (batch.last_read >= start)
-        if bool(here.any()):
-            prompt = here.nonzero().flatten()
-            yield _Window(prompt, start, int(batch.last_read[prompt].max()) + 1)
-
-
-def _in_parts(batch: Batch, unit: _Unit, window: _Window) -> Iterator[range]:
+def _in_parts(batch: Batch, unit: _Unit, window: Window) -> Iterator[range]:
     """The senders, as many at a time as have room beside the runs."""
     cfg = batch.model.cfg
     width = cfg.d_model + cfg.n_heads * cfg.d_head

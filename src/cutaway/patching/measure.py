@@ -85,6 +85,17 @@ def check_mode(mode: str) -> None:
 
 
 @dataclass(frozen=True)
+class Window:
+    """Prompts of a batch whose cones span the same positions."""
+
+    prompt: Int[Tensor, " prompt"]
+    start: int
+    """The first position at which the two runs differ."""
+    end: int
+    """One past the last position that the metric reads."""
+
+
+@dataclass(frozen=True)
 class Batch:
     """Some prompts of a task: the run that is intervened on, the other one, and the metric."""
 
@@ -104,6 +115,14 @@ class Batch:
     def model(self) -> HookedTransformer:
         """The model of both runs."""
         return self.base.model
+
+    def windows(self) -> Iterator[Window]:
+        """The prompts in which something can change, together where they have one window."""
+        changes = self.last_read >= self.first_difference
+        spans = torch.stack([self.first_difference, self.last_read + 1], dim=1)
+        for start, end in spans[changes].unique(dim=0).tolist():
+            here = changes & (spans == torch.tensor([start, end])).all(1)
+            yield Window(here.nonzero().flatten(), start, end)
 
     def chunks(self, prompt: Int[Tensor, " row"], start: int) -> Iterator[tuple[Cone, slice]]:
         """Rows in as many cones as memory asks for."""

@@ -34,8 +34,8 @@ Together = str | Sequence[str]
 def sweep_paths(
     model: HookedTransformer,
     task: Task,
-    receivers: Sequence[Together],
-    senders: Sequence[Together] | None = None,
+    receivers: str | Sequence[Together],
+    senders: str | Sequence[Together] | None = None,
     *,
     mlps: MLPs = "frozen",
     positions: Positions = "all",
@@ -68,20 +68,20 @@ def sweep_paths(
             reads because it writes later, "logits" in a set with others.
 
     Example:
-        >>> ca.sweep_paths(model, task, ["logits"])
+        >>> ca.sweep_paths(model, task, "logits")
         >>> ca.sweep_paths(model, task, [["9.6.q", "9.9.q"]], mlps="recomputed")
     """
     if mlps not in get_args(MLPs):
         raise ValueError(f"mlps={mlps!r} is neither 'frozen' nor 'recomputed'.")
     graph = Graph(model.cfg)
-    ends = [_parsed(entry, graph.receiver) for entry in receivers]
+    ends = [_parsed(entry, graph.receiver) for entry in _entries(receivers)]
     if not ends:
         raise ValueError("the list of receivers is empty.")
     if senders is None:
         n = max(graph.n_upstream(receiver) for entry in ends for receiver in entry)
         starts: list[tuple[Sender, ...]] = [(sender,) for sender in graph.senders[:n]]
     else:
-        starts = [_parsed(entry, graph.sender) for entry in senders]
+        starts = [_parsed(entry, graph.sender) for entry in _entries(senders)]
     _check_paths(model, starts, ends, chosen=senders is not None)
     hooks = [*written_hooks(model.cfg), *_receiver_hooks(model, ends)]
     held = len(starts) * model.cfg.d_model * (1 + len({_entry(model, r) for e in ends for r in e}))
@@ -96,6 +96,10 @@ def sweep_paths(
         settings={**measurement.settings(), "mlps": mlps},
         **measurement.results(),
     )
+
+
+def _entries(given: str | Sequence[Together]) -> Sequence[Together]:
+    return [given] if isinstance(given, str) else given
 
 
 def _parsed(entry: Together, find: Callable[[str], T]) -> tuple[T, ...]:
@@ -180,24 +184,19 @@ class _Paths:
         n_prompts, done = len(self.measurement.task), 0
         for batch in self.measurement.batches():
             self.patched[:, :, batch.prompts] = batch.base_metric
-            for start in batch.first_difference.unique().tolist():
-                prompt = (batch.first_difference == start) & (batch.last_read >= start)
-                if bool(prompt.any()):
-                    self._run_window(batch, prompt.nonzero().flatten(), start)
+            for window in batch.windows():
+                n_rows = batch.memory.rows_per_chunk(window.end - window.start, window.end)
+                for prompt in window.prompt.split(n_rows):
+                    self._run_window(batch, prompt, window.start, n_rows // len(prompt))
             done += len(batch.base_metric)
             if self.progress is not None:
                 self.progress(done / n_prompts)
         return self.patched
 
-    def _run_window(self, batch: Batch, prompt: Int[Tensor, " prompt"], start: int) -> None:
+    def _run_window(
+        self, batch: Batch, prompt: Int[Tensor, " prompt"], start: int, n_options: int
+    ) -> None:
         """All paths of prompts that first differ at `start`, some sender options at a time."""
-        end = int(batch.last_read[prompt].max()) + 1
-        n_rows = batch.memory.rows_per_chunk(end - start, end)
-        if len(prompt) > n_rows:
-            for part in prompt.split(n_rows):
-                self._run_window(batch, part, start)
-            return
-        n_options = n_rows // len(prompt)
         for first in range(0, len(self.starts), n_options):
             options = range(first, min(first + n_options, len(self.starts)))
             rows = prompt.repeat(len(options))
