@@ -94,3 +94,17 @@ def test_the_width_of_every_hook_is_what_a_run_records() -> None:
             for name, value in cache.items():
                 if not name.endswith(("scale", "input", "in", "normalized")):
                     assert recorded_width(cfg, name, 7) * 7 == value.numel(), name
+
+
+@pytest.mark.parametrize("name", [name for name in RUNS if name != "pairs"])
+def test_the_peak_is_told_before_anything_is_run(name, monkeypatch) -> None:
+    model, task = random_model(CFG), small_task(CFG, n_pos=14, first=3)
+    told: list[int] = []
+
+    def refuse(self: Any, *arguments: Any) -> None:
+        raise AssertionError("something was run")
+
+    monkeypatch.setattr(measure.Measurement, "_batch", refuse)
+    with pytest.raises(AssertionError, match="something was run"):
+        RUNS[name](model, task, tell_memory=told.append)
+    assert len(told) == 1 and told[0] > 0

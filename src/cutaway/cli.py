@@ -9,8 +9,7 @@ import difflib
 import re
 import sys
 import textwrap
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -22,6 +21,8 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from .experiments.ioi.settings import IOISettings
+    from .experiments.measurements.settings import MeasurementSettings
+    from .experiments.saving import FinishedRun
     from .training.settings import IOIMiniSettings
 
 
@@ -66,6 +67,30 @@ COMMANDS = (
         "indirect object identification: which heads do it",
         "cutaway.experiments.ioi.settings:IOISettings",
         "run_ioi",
+    ),
+    Command(
+        "patch",
+        "replace every head, layer or neuron in turn, exactly",
+        "cutaway.experiments.measurements.settings:PatchSettings",
+        "measure",
+    ),
+    Command(
+        "paths",
+        "patch the paths from senders to receivers, exactly",
+        "cutaway.experiments.measurements.settings:PathsSettings",
+        "measure",
+    ),
+    Command(
+        "edges",
+        "patch every edge between two parts, exactly",
+        "cutaway.experiments.measurements.settings:EdgesSettings",
+        "measure",
+    ),
+    Command(
+        "attribute",
+        "estimate by gradients what patching would do",
+        "cutaway.experiments.measurements.settings:AttributeSettings",
+        "measure",
     ),
     Command(
         "train ioi-mini",
@@ -135,8 +160,8 @@ def _run(command: Command, arguments: list[str]) -> int:
         )
         function: Callable[[Any, Console], None] = globals()[command.function]
         function(settings, console)
-    except KeyboardInterrupt:
-        sys.stderr.write("\ncutaway: interrupted.\n")
+    except KeyboardInterrupt as stop:  # its message, if any, says how to go on
+        sys.stderr.write(f"\ncutaway: {str(stop) or 'interrupted.'}\n")
         return 130
     except (ValueError, OSError) as error:  # what the library raises for a mistake in the input
         sys.stderr.write(f"cutaway: {_sentence(error)}\n")
@@ -154,14 +179,26 @@ def _sentence(error: Exception) -> str:
 def run_ioi(settings: IOISettings, console: Console) -> None:
     """`cutaway run ioi`."""
     from .experiments.ioi.run import run_ioi as run
+    from .experiments.terminal import progress_bars
 
     _check_device(settings.device)
-    with _progress(console) as show:
+    with progress_bars(console) as show:
         finished = run(settings, show)
-    console.print()
-    _print_findings(finished.summary, console)
-    _print_path("\nreport        ", finished.folder / "report.html", console)
-    _print_path("open it with  cutaway show ", finished.folder, console)
+    _print_finished(finished, console)
+
+
+def measure(settings: MeasurementSettings, console: Console) -> None:
+    """`cutaway patch`, `paths`, `edges` and `attribute`."""
+    from .experiments.measurements.run import run_measurement
+    from .experiments.terminal import progress_bars, stopped_by_signal
+
+    def tell(line: str) -> None:
+        console.print(line, soft_wrap=True, markup=False)
+
+    _check_device(settings.device)
+    with stopped_by_signal(), progress_bars(console) as show:
+        finished = run_measurement(settings, show, tell)
+    _print_finished(finished, console)
 
 
 def train_ioi_mini(settings: IOIMiniSettings, console: Console) -> None:
@@ -180,6 +217,7 @@ def list_runs(settings: RunsSettings, console: Console) -> None:
     from rich.markup import escape
     from rich.table import Table
 
+    from .experiments.measurements.stopped import list_stopped
     from .findings import list_runs as runs
     from .findings import run_table
 
@@ -194,6 +232,8 @@ def list_runs(settings: RunsSettings, console: Console) -> None:
     for row in rows:
         table.add_row(*map(escape, row))
     console.print(table if rows else f"There are no runs in {settings.root}.")
+    for command in list_stopped(settings.root):
+        console.print(f"stopped; it goes on with  {command}", soft_wrap=True, markup=False)
     for fault in faults:
         console.print(f"broken: {fault}", soft_wrap=True, markup=False)
 
@@ -238,23 +278,14 @@ def _print_findings(findings: Sequence[str], console: Console) -> None:
         console.print(text.replace("\u00a0", " "), soft_wrap=True, markup=False)
 
 
+def _print_finished(finished: FinishedRun, console: Console) -> None:
+    """What a run found, where its report is, and how to open it."""
+    console.print()
+    _print_findings(finished.summary, console)
+    _print_path("\nreport        ", finished.folder / "report.html", console)
+    _print_path("open it with  cutaway show ", finished.folder, console)
+
+
 def _print_path(words: str, path: Path, console: Console) -> None:
     """A path on one line whatever the width, so that it can be copied."""
     console.print(f"{words}{path}", soft_wrap=True, markup=False)
-
-
-@contextmanager
-def _progress(console: Console) -> Iterator[Callable[[str, float], None]]:
-    """Bars of the steps of a study, one under the other."""
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-
-    columns = (TextColumn("{task.description:<22}"), BarColumn(30), TimeElapsedColumn())
-    with Progress(*columns, console=console) as progress:
-        bars: dict[str, Any] = {}
-
-        def show(name: str, share: float) -> None:
-            if name not in bars:
-                bars[name] = progress.add_task(name, total=1.0)
-            progress.update(bars[name], completed=share)
-
-        yield show

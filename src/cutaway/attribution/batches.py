@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ..model.transformer import HookedTransformer
 from ..patching.effects import Axis, Effects, Mode
-from ..patching.measure import Progress, check_mode, check_no_hooks
+from ..patching.measure import Progress, TellMemory, check_mode, check_no_hooks
 from ..patching.memory import free_memory
 from ..tasks.task import Task
 from .gradients import PairedRuns, Window
@@ -117,6 +117,7 @@ def estimated_effects(
     per_prompt: int,
     max_memory: int | None,
     progress: Progress | None,
+    tell_memory: TellMemory | None,
     estimate: Estimator,
     settings: dict[str, Any],
 ) -> Effects:
@@ -131,12 +132,15 @@ def estimated_effects(
         per_prompt: bytes that one prompt takes.
         max_memory: bytes that may be used.
         progress: called with the share that is done.
+        tell_memory: called with the bytes that will be held at most.
         estimate: called with each batch.
         settings: of the method, for the result.
     """
     check_no_hooks(model)
     check_mode(mode)
     need = plan_batches(model, task, per_prompt, max_memory)
+    if tell_memory is not None:
+        tell_memory(need.peak)
     shape = tuple(len(axis.labels) for axis in axes)
     patched = np.empty((*shape, len(task)))
     base, source = np.empty((2, len(task)))

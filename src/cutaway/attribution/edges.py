@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from ..model.transformer import Block, HookedTransformer
 from ..patching.effects import Axis, Effects, Mode
 from ..patching.graph import Graph, written_hooks
-from ..patching.measure import Progress
+from ..patching.measure import Progress, TellMemory
 from ..tasks.task import Task
 from .batches import Estimate, estimated_effects, run_bytes
 from .gradients import Gradient, PairedRuns, Point, Run, Window, points_between
@@ -50,6 +50,7 @@ def attribute_edges(
     steps: int = 5,
     max_memory: int | None = None,
     progress: Progress | None = None,
+    tell_memory: TellMemory | None = None,
 ) -> Effects:
     """Estimate the effect of every edge between the parts of a model, by gradients.
 
@@ -77,6 +78,8 @@ def attribute_edges(
         max_memory: bytes that may be used; None means a quarter of what is free. It changes no
             result.
         progress: called with the share that is done, between 0 and 1.
+        tell_memory: called before anything is run, with the bytes that will be held at most
+            beside the weights.
 
     Returns:
         Effects with one axis, "edge", labelled and ordered as `Graph(model.cfg).edge_names`;
@@ -106,6 +109,7 @@ def attribute_edges(
         per_prompt=run_bytes(model, task) + estimator.edge_bytes(task),
         max_memory=max_memory,
         progress=progress,
+        tell_memory=tell_memory,
         estimate=estimator,
         settings={**settings, "steps": steps} if "ig" in method else settings,
     )

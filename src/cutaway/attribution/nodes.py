@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ..model.transformer import HookedTransformer
 from ..patching.effects import Effects, Mode
-from ..patching.measure import Progress
+from ..patching.measure import Progress, TellMemory
 from ..patching.memory import recorded_width
 from ..patching.site import Site
 from ..patching.sites import check_layers, get_site
@@ -39,6 +39,7 @@ def attribute(
     steps: int = 5,
     max_memory: int | None = None,
     progress: Progress | None = None,
+    tell_memory: TellMemory | None = None,
 ) -> Effects:
     """Estimate what a sweep over the same site measures, by gradients.
 
@@ -68,6 +69,8 @@ def attribute(
         steps: of "integrated"; no other gradient looks at it.
         max_memory: bytes that may be used; None means a quarter of what is free.
         progress: called with the share that is done, between 0 and 1.
+        tell_memory: called before anything is run, with the bytes that will be held at most
+            beside the weights.
 
     Returns:
         Effects with the axes of the same `sweep`; `patched` is the base run's metric plus the
@@ -98,6 +101,7 @@ def attribute(
         per_prompt=run_bytes(model, task) + estimator.site_bytes(task),
         max_memory=max_memory,
         progress=progress,
+        tell_memory=tell_memory,
         estimate=estimator,
         settings={**settings, "steps": steps} if gradient == "integrated" else settings,
     )

@@ -174,6 +174,11 @@ class RunFolder:
         os.rename(self._folder, self.path)
 
 
+def stopped_folders(root: Path) -> list[Path]:
+    """The hidden folders of runs that did not finish but had saved something, oldest first."""
+    return sorted(root.glob(f"{_UNFINISHED}*")) if root.is_dir() else []
+
+
 def _command() -> str:
     """The command line, as it could be typed again."""
     program = Path(sys.argv[0])

@@ -28,7 +28,7 @@ from .cone import Cone, Entry
 from .effects import Axis, Effects, Mode
 from .graph import Graph, Receiver, written_changes, written_hooks
 from .head_sites import InputSite, qkv_hooks
-from .measure import Batch, Measurement, Progress, Window
+from .measure import Batch, Measurement, Progress, TellMemory, Window
 from .partial import PartialResult
 from .precision import MeasuredError, Precision
 from .site import Rows
@@ -48,6 +48,7 @@ def sweep_edges(
     precision: Precision = "float32",
     max_memory: int | None = None,
     progress: Progress | None = None,
+    tell_memory: TellMemory | None = None,
     resume: str | Path | None = None,
 ) -> Effects:
     """Patch every edge of the residual graph, one at a time, and measure the task's metric.
@@ -62,6 +63,8 @@ def sweep_edges(
             random, are from float32.
         max_memory: bytes that may be used; None means a quarter of what is free.
         progress: called with the share of the work that is done, between 0 and 1.
+        tell_memory: called before anything is run, with the bytes that will be held at most
+            beside the weights.
         resume: a file that keeps what is done, so that the same call goes on after it was
             stopped; it is removed at the end.
 
@@ -84,7 +87,7 @@ def sweep_edges(
         wanted = tuple(receiver for receiver in graph.receivers if receiver in chosen)
         if not wanted:
             raise ValueError("the list of receivers is empty.")
-    run = _Edges(model, task, graph, wanted, mode, precision, max_memory, progress)
+    run = _Edges(model, task, graph, wanted, mode, precision, max_memory, progress, tell_memory)
     with PartialResult(resume, run.identity, run.patched) as saved:
         run.run(saved)
     patched = run.measurement.corrected(run.patched)
@@ -153,6 +156,7 @@ class _Edges:
         precision: Precision,
         max_memory: int | None,
         progress: Progress | None = None,
+        tell_memory: TellMemory | None = None,
     ) -> None:
         self.graph, self.progress = graph, progress
         hooks = [
@@ -164,7 +168,9 @@ class _Edges:
             ),
         ]
         held = len(graph.senders) * model.cfg.d_model
-        self.measurement = Measurement(model, task, mode, hooks, max_memory, held, precision)
+        self.measurement = Measurement(
+            model, task, mode, hooks, max_memory, held, precision, tell_memory
+        )
         self.model = self.measurement.model
         self.units = list(_units(graph, wanted))
         n_edges = sum(unit.n_edges for unit in self.units)
@@ -209,8 +215,9 @@ class _Edges:
         windows: Sequence[Window],
         into: Float[Tensor, "edge prompt"],
     ) -> None:
-        into = into.view(len(unit.receivers), unit.n_senders, -1)
-        into[:] = batch.base_metric
+        # A unit is written at once, so that work that is stopped leaves none half done.
+        shape = (len(unit.receivers), unit.n_senders, len(batch.base_metric))
+        found = batch.base_metric.expand(shape).clone()
         kind = unit.receivers[0].kind
         for window in windows:
             for senders in _in_parts(batch, unit, window):
@@ -218,7 +225,8 @@ class _Edges:
                     values = self._to_heads(batch, unit, window, senders)
                 else:
                     values = self._to_stream(batch, unit.receivers[0], window, senders)
-                into[:, senders.start : senders.stop, window.prompt] = values
+                found[:, senders.start : senders.stop, window.prompt] = values
+        into.copy_(found.flatten(0, 1))
 
     def _to_stream(
         self, batch: Batch, receiver: Receiver, window: Window, senders: range

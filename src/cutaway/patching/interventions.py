@@ -14,7 +14,7 @@ from ..tasks.task import Task
 from .cone import Cone, Entry
 from .edits import Edit, Intervention, Replacement, merged
 from .effects import Axis, Effects, Mode
-from .measure import POSITIONS_AT_FULL_RATE, Batch, Hook, Measurement, Progress
+from .measure import POSITIONS_AT_FULL_RATE, Batch, Hook, Measurement, Progress, TellMemory
 from .targets import windows
 from .values import Value
 
@@ -27,6 +27,7 @@ def intervene(
     mode: Mode = "denoising",
     max_memory: int | None = None,
     progress: Progress | None = None,
+    tell_memory: TellMemory | None = None,
 ) -> Effects:
     """Run with all of these interventions at once, and measure the task's metric.
 
@@ -41,6 +42,8 @@ def intervene(
         mode: "denoising" intervenes on the corrupted run; "noising" on the clean one.
         max_memory: bytes that may be used; None means a quarter of what is free.
         progress: called with the share that is done, between 0 and 1.
+        tell_memory: called before anything is run, with the bytes that will be held at most
+            beside the weights.
 
     Returns:
         Effects with the axis "intervention": one entry for each run.
@@ -60,7 +63,7 @@ def intervene(
         raise ValueError("interventions is empty: give at least one run.")
     names = tuple(interventions)
     patched, measurement = run_cases(
-        model, task, list(interventions.values()), mode, max_memory, progress
+        model, task, list(interventions.values()), mode, max_memory, progress, tell_memory
     )
     return Effects(
         site="interventions",
@@ -84,12 +87,13 @@ def run_cases(
     mode: Mode,
     max_memory: int | None = None,
     progress: Progress | None = None,
+    tell_memory: TellMemory | None = None,
 ) -> tuple[Float[Tensor, "case prompt"], Measurement]:
     """The metric of every prompt under every case's interventions (see `intervene`)."""
     shared: dict[Any, Value] = {}
     compiled = [merged([Edit.of(model.cfg, task, one, shared) for one in case]) for case in cases]
     hooks = [edit.hook for case in compiled for edit in case]
-    measurement = Measurement(model, task, mode, hooks, max_memory)
+    measurement = Measurement(model, task, mode, hooks, max_memory, tell_memory=tell_memory)
     patched = torch.empty(len(cases), len(task))
     done, total = 0, len(cases) * len(task)
     for batch in measurement.batches():

@@ -27,6 +27,7 @@ from .precision import Precision, arithmetic, check_precision, in_bfloat16
 from .values import Preparation
 
 Progress = Callable[[float], None]
+TellMemory = Callable[[int], None]
 Hook = tuple[str, Callable[..., Tensor]]
 Change = Callable[[Cone, slice], Float[Tensor, "row window d_model"] | None]
 
@@ -176,6 +177,8 @@ class Measurement:
         max_memory: bytes; None means a quarter of what is free.
         extra_per_prompt: numbers held for each position of a prompt beside the runs.
         precision: of the products; see `precision.py`.
+        tell_memory: called before anything is run, with the bytes that will be held at most
+            beside the weights.
     """
 
     def __init__(
@@ -187,6 +190,7 @@ class Measurement:
         max_memory: int | None = None,
         extra_per_prompt: int = 0,
         precision: Precision = "float32",
+        tell_memory: TellMemory | None = None,
     ) -> None:
         check_no_hooks(model)
         check_mode(mode)
@@ -202,6 +206,8 @@ class Measurement:
         recorded = sum(recorded_width(model.cfg, hook, n_pos) for hook in self.hooks)
         work = Workload(n_prompts, n_pos, n_logits, recorded, extra_per_prompt)
         self.memory = plan_memory(model.cfg, work, model.dtype, model.device, max_memory)
+        if tell_memory is not None:
+            tell_memory(self.memory.predicted_peak)
         self.clean, self.corrupted, self._rounding = torch.zeros(3, n_prompts)
 
     def slices(self) -> list[slice]:
@@ -269,8 +275,9 @@ class Measurement:
         return {**found, "mode": self.mode, "metric": task.metric.name}
 
     def settings(self) -> dict[str, Any]:
-        """What made it: model, task."""
+        """What made it: model, task; and the memory that was counted on."""
         return {
+            "predicted_bytes": self.memory.predicted_peak,
             "model": self.model.cfg.model_name,
             "task": self.task.name,
             "task_settings": dict(self.task.settings),

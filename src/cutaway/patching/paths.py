@@ -21,7 +21,7 @@ from .cone import Cone, Entry
 from .effects import Axis, Effects, Mode
 from .graph import Graph, Receiver, Sender, written_changes, written_hooks
 from .head_sites import qkv_hooks
-from .measure import Batch, Hook, Measurement, Progress
+from .measure import Batch, Hook, Measurement, Progress, TellMemory
 from .targets import Positions, choose_targets
 
 T = TypeVar("T")
@@ -42,6 +42,7 @@ def sweep_paths(
     mode: Mode = "denoising",
     max_memory: int | None = None,
     progress: Progress | None = None,
+    tell_memory: TellMemory | None = None,
 ) -> Effects:
     """Patch the path from each sender to each receiver, and measure the task's metric.
 
@@ -59,6 +60,8 @@ def sweep_paths(
         mode: "denoising" patches clean values into the corrupted run; "noising" the reverse.
         max_memory: bytes that may be used; None means a quarter of what is free.
         progress: called with the share that is done, between 0 and 1.
+        tell_memory: called before anything is run, with the bytes that will be held at most
+            beside the weights.
 
     Returns:
         Effects with the axes "sender" and "receiver"; sets are named "9.6.q+9.9.q".
@@ -85,7 +88,7 @@ def sweep_paths(
     _check_paths(model, starts, ends, chosen=senders is not None)
     hooks = [*written_hooks(model.cfg), *_receiver_hooks(model, ends)]
     held = len(starts) * model.cfg.d_model * (1 + len({_entry(model, r) for e in ends for r in e}))
-    measurement = Measurement(model, task, mode, hooks, max_memory, held)
+    measurement = Measurement(model, task, mode, hooks, max_memory, held, tell_memory=tell_memory)
     run = _Paths(measurement, starts, ends, mlps, _position_mask(task, positions), progress)
     axes = (Axis("sender", _labels(starts)), Axis("receiver", _labels(ends)))
     patched = run.run()
@@ -179,19 +182,23 @@ class _Paths:
         self.mlps, self.mask, self.progress = mlps, mask, progress
         self.model = measurement.model
         self.patched = torch.empty(len(starts), len(ends), len(measurement.task))
+        self._done = 0
 
     def run(self) -> Float[Tensor, "sender receiver prompt"]:
-        n_prompts, done = len(self.measurement.task), 0
         for batch in self.measurement.batches():
             self.patched[:, :, batch.prompts] = batch.base_metric
             for window in batch.windows():
                 n_rows = batch.memory.rows_per_chunk(window.end - window.start, window.end)
                 for prompt in window.prompt.split(n_rows):
                     self._run_window(batch, prompt, window.start, n_rows // len(prompt))
-            done += len(batch.base_metric)
-            if self.progress is not None:
-                self.progress(done / n_prompts)
+            self._report(batch.prompts.stop * len(self.starts))
         return self.patched
+
+    def _report(self, done: int) -> None:
+        """Paths from this many senders and prompts are done."""
+        self._done = done
+        if self.progress is not None:
+            self.progress(done / (len(self.starts) * len(self.measurement.task)))
 
     def _run_window(
         self, batch: Batch, prompt: Int[Tensor, " prompt"], start: int, n_options: int
@@ -208,6 +215,7 @@ class _Paths:
                 self.patched[options.start : options.stop, i, prompt + batch.prompts.start] = (
                     values.view(len(options), len(prompt))
                 )
+            self._report(self._done + len(rows))
 
     def _changed_streams(
         self,

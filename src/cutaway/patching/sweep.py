@@ -13,7 +13,7 @@ from ..model.transformer import HookedTransformer
 from ..tasks.task import Task
 from .cone import Cone
 from .effects import Effects, Mode
-from .measure import POSITIONS_AT_FULL_RATE, Batch, Measurement, Progress
+from .measure import POSITIONS_AT_FULL_RATE, Batch, Measurement, Progress, TellMemory
 from .precision import MeasuredError, Precision
 from .site import Rows, Site
 from .sites import check_layers, get_site
@@ -36,6 +36,7 @@ def sweep(
     precision: Precision = "float32",
     max_memory: int | None = None,
     progress: Progress | None = None,
+    tell_memory: TellMemory | None = None,
 ) -> Effects:
     """Replace one value at a time, and measure the task's metric.
 
@@ -65,6 +66,8 @@ def sweep(
             `settings["bfloat16_error"]` says how far one layer, drawn at random, is from float32.
         max_memory: bytes that may be used; None means a quarter of what is free.
         progress: called with the share that is done, between 0 and 1.
+        tell_memory: called before anything is run, with the bytes that will be held at most
+            beside the weights.
 
     Returns:
         Effects with the axes layer (unless the site is an embedding), head or neuron (for parts
@@ -88,7 +91,9 @@ def sweep(
         raise ValueError(f"keys={keys!r} is for pattern and attn_scores; the site is {site}.")
     key_targets = None if keys is None else choose_targets(task, keys)
     hooks = [hook for layer in layers for hook in chosen.hooks(model.cfg, layer)]
-    measurement = Measurement(model, task, mode, hooks, max_memory, precision=precision)
+    measurement = Measurement(
+        model, task, mode, hooks, max_memory, precision=precision, tell_memory=tell_memory
+    )
     run = _Sweep(measurement, chosen, put, layers, group, targets, key_targets, progress)
     axes = axes_of(model.cfg, chosen, layers, targets, key_targets, group)
     patched = measurement.corrected(run.run())

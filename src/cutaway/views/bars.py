@@ -71,6 +71,8 @@ class BarsView(View):
     """Below them. Markup is allowed."""
     value_label: str = ""
     """Under the axis: the quantity and its unit."""
+    digits: int = 2
+    """Decimals of the figures beside the bars."""
     dots_name: str = ""
     """What one dot is, for the legend, such as "one prompt" or "one random set of heads"."""
 
@@ -103,9 +105,10 @@ class BarsView(View):
             _dots_markup(bar, axis),
             class_="track",
         )
-        text = number(bar.estimate)
+        text = number(bar.estimate, self.digits)
         if isinstance(bar.value, Interval):
-            ends = tag("span", bracket(bar.value.low, bar.value.high), class_="ct-ends")
+            both = bracket(bar.value.low, bar.value.high, self.digits)
+            ends = tag("span", both, class_="ct-ends")
             figures: str = join(text, " ", ends)
         else:
             figures = text

@@ -17,6 +17,8 @@ Floats = NDArray[np.floating]
 
 # More columns than this and the numbers no longer fit into their cells.
 _MOST_LABELLED_COLUMNS = 8
+# With more columns than this the cells are small, so that the map fits on a page.
+_MOST_WIDE_COLUMNS = 24
 # Longer labels than this stand at an angle.
 _LONGEST_LEVEL_LABEL = 4
 # Values all below this are rounding noise, and are left uncoloured instead of in full colour.
@@ -95,7 +97,7 @@ class HeatmapView(View):
             tag("tbody", *(self._row(row) for row in range(len(self.row_labels)))),
             role="grid",
             aria_label=self.title or "map",
-            class_="ct-map labelled" if self._labelled() else "ct-map",
+            class_=classes("ct-map", labelled=self._labelled(), compact=self._compact()),
         )
         scroll = tag("div", table, class_="ct-scroll")
         return figure(
@@ -115,9 +117,12 @@ class HeatmapView(View):
             return self.cell_labels
         return len(self.column_labels) <= _MOST_LABELLED_COLUMNS
 
+    def _compact(self) -> bool:
+        return len(self.column_labels) > _MOST_WIDE_COLUMNS and not self._labelled()
+
     def _column_head(self) -> Markup:
         longest = max(map(len, self.column_labels), default=0)
-        turned = longest > _LONGEST_LEVEL_LABEL
+        turned = longest > (2 if self._compact() else _LONGEST_LEVEL_LABEL)
         corner = tag("th", tag("span", self.row_axis), class_="corner", scope="col")
         cells = [
             tag("th", tag("span", label), scope="col", data_column=column)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from ...findings import RunFolder
@@ -12,18 +10,11 @@ from ...model.transformer import HookedTransformer
 from ...views.ioi_conclusions import findings
 from ...views.ioi_data import IOIReportData
 from ...views.ioi_report import ioi_report
+from ..saving import FinishedRun as FinishedRun
+from ..saving import origin
 from ..steps import Show, Steps
 from .settings import IOISettings
 from .study import IOIResults, study
-
-
-@dataclass(frozen=True)
-class FinishedRun:
-    """Where a run was saved, and what it found."""
-
-    folder: Path
-    summary: tuple[str, ...]
-    """The findings in words, each with its numbers."""
 
 
 def run_ioi(settings: IOISettings, show: Show = lambda name, share: None) -> FinishedRun:
@@ -62,19 +53,12 @@ def run_ioi(settings: IOISettings, show: Show = lambda name, share: None) -> Fin
 
 def _described(settings: IOISettings, record: dict[str, Any], digest: str) -> dict[str, str]:
     """What the report says of how it was made."""
-    versions, machine = record["versions"], record["machine"]
     return {
         "model": settings.model,
         "prompts": str(settings.n_prompts),
         "corruption": settings.corruption,
         "seed": str(settings.seed),
-        "model digest": digest[:16],
-        "device": settings.device,
-        "versions": ", ".join(f"{name} {version}" for name, version in versions.items()),
-        "machine": ", ".join(f"{name} {value}" for name, value in machine.items()),
-        "commit": str(record["commit"] or "installed package"),
-        "command": record["command"],
-        "started": record["started"],
+        **origin(record, digest, settings.device),
     }
 
 

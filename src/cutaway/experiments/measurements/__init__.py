@@ -1,0 +1,1 @@
+"""One measurement on any task and any model: `cutaway patch`, `paths`, `edges`, `attribute`."""

@@ -1,0 +1,144 @@
+"""What can be chosen about one measurement. These fields are the options of four commands."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, Literal
+
+
+@dataclass(frozen=True)
+class MeasurementSettings:
+    """What all measurements ask for."""
+
+    command: ClassVar[str]
+    """Its word on the command line, which is also the study that its runs are listed under."""
+
+    model: str = "ioi-mini"
+    """An embedded model, a folder, or a name on the Hugging Face Hub such as gpt2."""
+    task: str = "ioi"
+    """ioi, or a JSONL file of prompt pairs (docs/quickstart.md says how to write one)."""
+    n_prompts: int | None = None
+    """Prompt pairs; None means 64 of ioi, and all of a file."""
+    corruption: Literal["s2-flip", "swap", "abc", "random-name"] = "s2-flip"
+    """Of ioi: how the corrupted prompts differ from the clean ones."""
+    seed: int = 0
+    """Of ioi's prompts, of resampled values and of the intervals."""
+    mode: Literal["denoising", "noising"] = "denoising"
+    """denoising: is a part enough to bring the answer back? noising: is it needed for it?"""
+    device: str = "cpu"
+    """Where the model runs: cpu, cuda, or mps."""
+    max_memory_gib: float | None = None
+    """Memory that may be used beside the weights; None means a quarter of what is free."""
+    out: Path = Path("runs")
+    """The folder that the run's own folder is made in."""
+
+    def __post_init__(self) -> None:
+        if self.n_prompts is not None and self.n_prompts < 2:
+            raise ValueError(f"n_prompts={self.n_prompts} is too few: at least 2.")
+        if self.device.split(":")[0] not in ("cpu", "cuda", "mps"):
+            raise ValueError(f"device={self.device!r} is none of cpu, cuda and mps.")
+        if self.max_memory_gib is not None and not self.max_memory_gib > 0:
+            raise ValueError(f"max_memory_gib={self.max_memory_gib} is not positive.")
+
+    @property
+    def max_memory(self) -> int | None:
+        """`max_memory_gib` in bytes."""
+        return None if self.max_memory_gib is None else int(self.max_memory_gib * 2**30)
+
+
+@dataclass(frozen=True)
+class PatchSettings(MeasurementSettings):
+    """Replace one value after the other, exactly, and measure what the answer loses or gains."""
+
+    command: ClassVar[str] = "patch"
+
+    site: str = "z"
+    """Of layers: resid_pre, resid_mid, resid_post, attn_out, mlp_out;
+    of heads: z, result, q, k, v, pattern, attn_scores;
+    of neurons: mlp_pre, mlp_post; of positions: embed, pos_embed."""
+    value: Literal["patch", "zero", "mean", "resample"] = "patch"
+    """The other run's value, zeros, the mean over corrupted prompts, or that of a random one."""
+    positions: tuple[str, ...] = ()
+    """all (at once), each (in turn), named (each in turn);
+    or some, by name or by token index: S2 END.
+    None given: all for heads and neurons, named for the rest."""
+    keys: tuple[str, ...] = ()
+    """Of pattern and attn_scores: which keys, as for positions; none given: all at once."""
+    layers: tuple[int, ...] = ()
+    """Which layers; none given means all."""
+    neurons_per_group: int = 1
+    """Of mlp_pre and mlp_post: how many neighbouring neurons are replaced together."""
+
+
+@dataclass(frozen=True)
+class PathsSettings(MeasurementSettings):
+    """Patch the paths from some parts of the model to the inputs of others, exactly."""
+
+    command: ClassVar[str] = "paths"
+
+    receivers: tuple[str, ...] = ("logits",)
+    """Inputs of heads (9.6.q, 9.6.k, 9.6.v), of MLPs (mlp3),
+    or logits; 9.6.q+9.9.q is a set that is put in together."""
+    senders: tuple[str, ...] = ()
+    """embed, heads (5.5), MLPs (mlp3), or sets (5.5+5.6);
+    none given: all that some receiver reads."""
+    mlps: Literal["frozen", "recomputed"] = "frozen"
+    """frozen: only the direct edge carries anything;
+    recomputed: MLPs between sender and receiver answer."""
+    positions: tuple[str, ...] = ()
+    """Where inputs are put in, together: names or token indices; none given: everywhere."""
+
+
+@dataclass(frozen=True)
+class EdgesSettings(MeasurementSettings):
+    """Patch every edge between two parts of the model, one at a time, exactly."""
+
+    command: ClassVar[str] = "edges"
+
+    receivers: tuple[str, ...] = ()
+    """Only edges to these (9.6.q, mlp3, logits); none given means all."""
+    resume: str = ""
+    """Go on with a stopped run and its settings: the beginning of
+    its id, "latest", or its folder.
+    Or a file.safetensors that keeps what is done."""
+
+
+@dataclass(frozen=True)
+class AttributeSettings(MeasurementSettings):
+    """Estimate by gradients what patching would do, in a few runs for all places."""
+
+    command: ClassVar[str] = "attribute"
+
+    site: str = "z"
+    """Which value, as in `cutaway patch`."""
+    positions: tuple[str, ...] = ()
+    """As in `cutaway patch`."""
+    layers: tuple[int, ...] = ()
+    """Which layers; none given means all."""
+    gradient: Literal["base", "both-ends", "integrated"] = "base"
+    """Of a site, where the gradient is taken: in the run
+    that is patched, in both runs (the mean), or between them."""
+    edges: bool = False
+    """Estimate every edge instead of a site."""
+    method: Literal["eap", "eap-ig-inputs", "eap-ig-activations", "clean-corrupted"] = "eap"
+    """Of edges, where the gradient is taken: in the run
+    that is patched, between the two runs (by inputs, or by
+    component), or in both runs (the mean)."""
+    steps: int = 5
+    """Of integrated gradients: how many runs between the two."""
+    exact: bool = False
+    """Measure the exact effects as well, and show the gap."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        of_site = {"site": "z", "positions": (), "layers": (), "gradient": "base"}
+        for name, default in ({"method": "eap"} if not self.edges else of_site).items():
+            if getattr(self, name) != default:
+                way_out = "leave one of the two out" if self.edges else "give --edges as well"
+                raise ValueError(
+                    f"--{name} is of {'a site' if self.edges else 'edges'}, and "
+                    f"{'edges are' if self.edges else 'a site is'} to be estimated: {way_out}."
+                )
+        if self.steps < 1:
+            raise ValueError(f"steps={self.steps} is too few: at least 1.")

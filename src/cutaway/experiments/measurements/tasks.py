@@ -1,0 +1,74 @@
+"""The task of a measurement, from its settings, and the pair of prompts that its report shows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ...model.transformer import HookedTransformer
+from ...tasks import ioi
+from ...tasks.prompts import TaskError
+from ...tasks.task import Baseline, Task
+from ...views.ioi_data import PromptPair
+from .settings import MeasurementSettings
+
+_PROMPTS = 64  # of ioi, unless asked otherwise
+
+
+def load_task(model: HookedTransformer, settings: MeasurementSettings) -> Task:
+    """The prompt pairs that were asked for.
+
+    Raises:
+        ValueError: no such task or file, a fault in the file, more pairs than it holds.
+    """
+    if settings.task == "ioi":
+        n_prompts = _PROMPTS if settings.n_prompts is None else settings.n_prompts
+        return ioi(model, n_prompts, settings.corruption, settings.seed)
+    path = Path(settings.task)
+    if not path.is_file():
+        raise TaskError(
+            f"there is no task and no file {settings.task!r}: give ioi, or a JSONL file of prompt "
+            "pairs."
+        )
+    if settings.corruption != "s2-flip":
+        raise TaskError(f"--corruption is of ioi; {path} has its own corrupted prompts.")
+    try:
+        task = Task.load(path, model)
+    except UnicodeDecodeError:
+        raise TaskError(f"{path} is not a text file in UTF-8.") from None
+    if len(task) < (settings.n_prompts or 2):
+        raise TaskError(
+            f"{path} holds {len(task)} prompt pair{'s' if len(task) > 1 else ''}, and "
+            f"{settings.n_prompts or 2} are needed."
+        )
+    return task if settings.n_prompts is None else task.subset(range(settings.n_prompts))
+
+
+def check_baseline(baseline: Baseline) -> None:
+    """Refuse, before any work is done, a task on which no effect can be expressed.
+
+    Raises:
+        ValueError: clean and corrupted prompts have the same mean metric, or it is not finite.
+    """
+    gap = baseline.clean.estimate - baseline.corrupted.estimate
+    if gap == 0:
+        raise ValueError(
+            f"the {baseline.metric} is {baseline.clean.estimate:.3f} on the clean and on the "
+            "corrupted prompts, so there is no difference to express effects in: choose other "
+            "prompts."
+        )
+
+
+def example_of(model: HookedTransformer, task: Task) -> PromptPair:
+    """The first pair of prompts, token by token."""
+    length = int(task.lengths[0])
+    clean, corrupted = (
+        tuple(map(str, model.to_str_tokens(tokens[0, :length])))
+        for tokens in (task.clean, task.corrupted)
+    )
+    return PromptPair(
+        clean=clean,
+        corrupted=corrupted,
+        positions={name: int(at[0]) for name, at in task.positions.items()},
+        correct=task.answer_text[0],
+        wrong=task.wrong_text[0],
+    )
