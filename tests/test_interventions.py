@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -12,7 +14,19 @@ from cutaway.model.config import ModelConfig
 from cutaway.patching.edits import Intervention
 from cutaway.patching.interventions import intervene
 from cutaway.patching.sweep import sweep
-from cutaway.patching.values import Add, Constant, Exchange, Given, Keep, Patch, Remove
+from cutaway.patching.values import (
+    Add,
+    Constant,
+    Exchange,
+    Given,
+    Keep,
+    Mean,
+    Patch,
+    Remove,
+    Resample,
+    Scale,
+)
+from live_memory import LiveMemory
 from oracles import intervene_by_hooks
 from random_interventions import interventions
 from random_models import configs, random_model, small_chunks, small_task, tasks
@@ -138,7 +152,10 @@ NAN = torch.full((16,), torch.nan)
         (lambda: Intervention("z", 0, Add(torch.ones(3))), "Add has 3 numbers, the last axis"),
         (lambda: Intervention("resid_pre", 0, Add(NAN)), "Add holds 16 numbers that are NaN"),
         (lambda: Intervention("z", 0, Constant(torch.ones(2, 2))), "a number or a vector"),
-        (lambda: Intervention("z", 0, Remove(torch.ones(3))), "have 3 dimensions, the value"),
+        (
+            lambda: Intervention("z", 0, Remove(torch.ones(3))),
+            "Remove has 3 numbers, the last axis",
+        ),
         (lambda: Intervention("z", 0, Keep(torch.ones(2, 4))), "linearly independent rows"),
         (
             lambda: Intervention("z", 0, Given({"x": torch.ones(6)})),
@@ -158,3 +175,85 @@ def test_given_values_of_other_prompts_are_refused() -> None:
         intervene(random_model(CFG), small_task(CFG), [Intervention("z", 0, value)])
     with pytest.raises(ValueError, match="give at least one run"):
         intervene(random_model(CFG), small_task(CFG), {})
+
+
+def test_a_resampled_value_is_that_of_one_prompt_of_the_reference() -> None:
+    model, task = random_model(CFG), small_task(CFG)
+    found = {}
+    for seed in range(8):
+        run = [Intervention("z", 1, Resample(seed=seed), units=2)]
+        found[seed] = intervene(model, task, run, mode="noising").patched[0]
+    hook = "blocks.1.attn.hook_z"
+    _, cache = model.run_with_cache(task.corrupted, names_filter=hook)
+    one_each = []
+    for donor in range(len(task)):
+        value = Given({hook: cache[hook][donor].expand(len(task), -1, -1, -1)})
+        run = [Intervention("z", 1, value, units=2)]
+        one_each.append(intervene(model, task, run, mode="noising").patched[0])
+    for values in found.values():
+        gaps = np.abs(np.array(one_each) - values)  # [donor, prompt]
+        assert (gaps.min(0) < 1e-5).all()
+    assert len({values.tobytes() for values in found.values()}) > 1
+    again = intervene(
+        model, task, [Intervention("z", 1, Resample(seed=3), units=2)], mode="noising"
+    )
+    assert np.array_equal(again.patched[0], found[3])
+
+
+def test_the_same_edit_twice_is_done_twice() -> None:
+    model, task = random_model(CFG), small_task(CFG)
+    half = Scale(0.5)
+    twice = [Intervention("z", 1, half, units=1), Intervention("z", 1, half, units=1)]
+    quarter = [Intervention("z", 1, Scale(0.25), units=1)]
+    a, b = intervene(model, task, {"twice": twice, "quarter": quarter}).patched
+    np.testing.assert_allclose(a, b, atol=1e-5)
+
+
+def test_means_over_references_of_another_width_are_the_same(monkeypatch) -> None:
+    model, task = random_model(CFG), small_task(CFG)
+    wider = dataclasses.replace(
+        task,
+        clean=torch.nn.functional.pad(task.clean, (0, 2)),
+        corrupted=torch.nn.functional.pad(task.corrupted, (0, 2)),
+    )
+    for mine, other in ((task, wider), (wider, task)):
+        run = [Intervention("resid_post", 1, Mean(other))]
+        own = [Intervention("resid_post", 1, Mean(mine))]
+        a, b = intervene(model, mine, {"other": run, "own": own}, mode="noising").patched
+        np.testing.assert_allclose(a, b, atol=1e-5)
+    left = dataclasses.replace(
+        wider, clean=wider.clean.roll(2, 1), corrupted=wider.corrupted.roll(2, 1)
+    )
+    with pytest.raises(ValueError, match="padded on the left, to 9 tokens in the task and to 11"):
+        intervene(model, task, [Intervention("z", 1, Mean(left))])
+
+
+def test_many_values_hold_to_the_bound(monkeypatch) -> None:
+    model, task = random_model(CFG), small_task(CFG)
+    runs = {
+        str(seed): [Intervention("result", 1, Resample(seed=seed), units=2)] for seed in range(20)
+    }
+    with LiveMemory() as memory:
+        bounded = intervene(model, task, runs, max_memory=400_000)
+    assert memory.peak <= 400_000
+    np.testing.assert_allclose(bounded.patched, intervene(model, task, runs).patched, atol=1e-5)
+
+
+def test_progress_ends_at_one_and_never_falls() -> None:
+    seen: list[float] = []
+    intervene(random_model(CFG), small_task(CFG), [Intervention("z", 1)], progress=seen.append)
+    assert seen == sorted(seen) and seen[-1] == 1.0
+
+
+def test_single_things_need_no_list() -> None:
+    model, task = random_model(CFG), small_task(CFG)
+    one = intervene(model, task, Intervention("z", 1, units=np.int64(2), positions="all"))
+    assert one.patched.shape == (1, 6)
+    with pytest.raises(ValueError, match="the run 'a' is not a list of interventions"):
+        intervene(model, task, {"a": Intervention("z", 1)})
+    for wrong, message in (
+        ({"units": "3"}, "units='3': units are whole numbers"),
+        ({"layer": 1.0}, "layer=1.0 is not a whole number"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            intervene(model, task, Intervention(**{"site": "z", "layer": 0, **wrong}))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -10,10 +12,12 @@ from hypothesis import strategies as st
 
 from cutaway.model.config import ModelConfig
 from cutaway.patching import edges as edges_module
+from cutaway.patching import partial, precision
 from cutaway.patching.edges import sweep_edges
 from cutaway.patching.graph import Graph
 from cutaway.patching.paths import sweep_paths
 from cutaway.patching.sweep import sweep
+from cutaway.tasks.metric import ProbabilityDifference
 from oracles import path_by_four_runs
 from random_models import configs, random_model, small_chunks, small_task, tasks
 
@@ -195,3 +199,75 @@ def test_progress_ends_at_one_and_never_falls() -> None:
 def test_bad_input_is_one_clear_sentence(receivers, senders, change, message) -> None:
     with pytest.raises(ValueError, match=message):
         sweep_paths(random_model(CFG), small_task(CFG), receivers, senders, **change)
+
+
+def stopped_at(model, task, file, share: float = 0.5, **options) -> None:
+    def stop(done: float) -> None:
+        if done > share:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        sweep_edges(model, task, progress=stop, resume=file, **options)
+
+
+def test_a_partial_result_belongs_to_all_that_it_depends_on(tmp_path, monkeypatch) -> None:
+    model, task, file = random_model(CFG), small_task(CFG), tmp_path / "edges.partial"
+    stopped_at(model, task, file)
+    monkeypatch.setattr(precision, "has_bfloat16", lambda device: True)
+    metric = dataclasses.replace(task.metric, wrong=task.metric.correct)
+    kind = ProbabilityDifference(metric.positions, task.metric.correct, task.metric.wrong)
+    for other_model, other_task, options in (
+        (random_model(CFG, seed=1), task, {}),
+        (model, dataclasses.replace(task, metric=metric), {}),
+        (model, dataclasses.replace(task, metric=kind), {}),
+        (model, task, {"mode": "noising"}),
+        (model, task, {"precision": "bfloat16"}),
+    ):
+        with pytest.raises(ValueError, match="holds part of another result"):
+            sweep_edges(other_model, other_task, resume=file, **options)
+    assert sweep_edges(model, task, resume=file).patched.shape[0] == len(Graph(CFG).edge_names)
+
+
+def test_a_unit_that_is_stopped_halfway_is_computed_again(tmp_path, monkeypatch) -> None:
+    model, task, file = random_model(CFG), small_task(CFG), tmp_path / "edges.partial"
+    real, calls = edges_module._Edges._to_heads, []
+
+    def stop(self, *rest):
+        calls.append(1)
+        if len(calls) == 5:
+            raise KeyboardInterrupt
+        return real(self, *rest)
+
+    monkeypatch.setattr(edges_module._Edges, "_to_heads", stop)
+    with pytest.raises(KeyboardInterrupt):
+        sweep_edges(model, task, resume=file)
+    found = sweep_edges(model, task, resume=file)
+    assert np.array_equal(found.patched, sweep_edges(model, task).patched)
+
+
+def test_the_file_stays_until_all_is_done_and_is_saved_on_the_way(tmp_path, monkeypatch) -> None:
+    model, task, file = random_model(CFG), small_task(CFG), tmp_path / "edges.partial"
+    monkeypatch.setattr(precision, "has_bfloat16", lambda device: True)
+    monkeypatch.setattr(partial, "_SECONDS_BETWEEN_SAVES", 0.0)
+
+    def fail(*arguments) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(edges_module, "_error", fail)
+    with pytest.raises(KeyboardInterrupt):
+        sweep_edges(model, task, precision="bfloat16", resume=file)
+    assert file.exists()
+    saved = []
+    save = partial.PartialResult.save
+    monkeypatch.setattr(
+        partial.PartialResult, "save", lambda self: (saved.append(1), save(self))[1]
+    )
+    sweep_edges(model, task, resume=tmp_path / "other.partial")
+    assert len(saved) > 5
+
+
+def test_a_file_that_cannot_be_written_is_known_at_once(tmp_path) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    with pytest.raises(ValueError, match="cannot be written"):
+        sweep_edges(random_model(CFG), small_task(CFG), resume=folder)

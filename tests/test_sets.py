@@ -6,8 +6,11 @@ import numpy as np
 import pytest
 
 from cutaway.model.config import ModelConfig
-from cutaway.patching.ablation import ablate
+from cutaway.patching.ablation import ablate, random_heads
+from cutaway.patching.edits import Intervention
+from cutaway.patching.interventions import intervene
 from cutaway.patching.sets import interaction, leave_one_out, sweep_pairs
+from cutaway.patching.sweep import sweep
 from random_models import random_model, small_task
 
 CFG = ModelConfig(n_layers=2, d_model=16, n_heads=4, d_vocab=17, n_ctx=12, init_range=0.4)
@@ -68,5 +71,34 @@ def test_bad_input_is_one_clear_sentence() -> None:
         leave_one_out(model, task, [])
     with pytest.raises(ValueError, match="give sweep_pairs one list of heads"):
         interaction(sweep_pairs(model, task, ["0.0"], ["0.1"]))
-    with pytest.raises(ValueError, match="no parts to choose units of"):
+    with pytest.raises(ValueError, match="site='resid_pre' has no parts: sets are of heads"):
         sweep_pairs(model, task, ["0.0"], site="resid_pre")
+
+
+def test_both_directions_are_measured_in_their_own_run() -> None:
+    model, task = random_model(CFG), small_task(CFG)
+    for mode in ("denoising", "noising"):
+        pairs = sweep_pairs(model, task, ["0.1", "1.3"], value="patch", mode=mode)
+        both = [Intervention("z", 0, units=1), Intervention("z", 1, units=3)]
+        expected = intervene(model, task, both, mode=mode)
+        assert pairs.mode == mode
+        np.testing.assert_allclose(pairs.patched[0, 1], expected.patched[0], atol=1e-5)
+        left = leave_one_out(model, task, ["0.1", "1.3"], "patch", mode=mode)
+        others = [
+            Intervention("z", layer, units=[head for head in range(4) if (layer, head) != kept])
+            for layer, kept in ((0, (0, 1)), (1, (1, 3)))
+        ]
+        expected = intervene(model, task, others, mode=mode)
+        np.testing.assert_allclose(left.patched[0], expected.patched[0], atol=1e-5)
+
+
+def test_only_pairs_of_heads_interact() -> None:
+    cfg = CFG.replace(n_layers=4)
+    model, task = random_model(cfg), small_task(cfg)
+    with pytest.raises(ValueError, match="give sweep_pairs one list of heads"):
+        interaction(sweep(model, task, "z"))
+    for site in ("mlp_post", "resid_pre"):
+        with pytest.raises(ValueError, match="sets are of heads"):
+            sweep_pairs(model, task, ["0.0"], site=site)
+    with pytest.raises(ValueError, match="n=-1 is negative"):
+        random_heads(model, -1, 2)

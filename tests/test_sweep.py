@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,11 @@ from hypothesis import strategies as st
 
 from cutaway.model.config import ModelConfig
 from cutaway.model.transformer import HookedTransformer
+from cutaway.patching import values as put
+from cutaway.patching.edits import Intervention
+from cutaway.patching.interventions import intervene
 from cutaway.patching.sweep import sweep
+from cutaway.tasks.metric import LogitDifference
 from cutaway.tasks.task import Task
 from oracles import NEURON_SITES, SQUARE_SITES, sweep_by_hooks
 from random_interventions import available, last_axis, values
@@ -160,3 +165,88 @@ def test_the_golden_number_of_a_fixed_model() -> None:
     effects = sweep(random_model(CFG), small_task(CFG), "z")
     best = effects.top(1)[0]
     assert (best.name, round(best.effect, 4)) == GOLDEN
+
+
+def test_pairs_that_are_padded_differently_are_run_each_with_its_own_padding() -> None:
+    """Token 0 is padding: a corruption that writes it in front changes what is seen."""
+    model, task = random_model(CFG), small_task(CFG)
+    corrupted = task.corrupted.clone()
+    corrupted[0, :2] = 0
+    task = dataclasses.replace(task, corrupted=corrupted)
+    with torch.no_grad():
+        clean = task.metric(task.metric.read(model(task.clean))).numpy()
+    for mode in ("denoising", "noising"):
+        effects = sweep(model, task, "z", mode=mode)
+        np.testing.assert_allclose(effects.clean, clean, atol=1e-5)
+        expected = sweep_by_hooks(model, task, "z", mode, None).reshape(effects.patched.shape)
+        np.testing.assert_allclose(effects.patched, expected, atol=1e-4)
+
+
+def test_numbers_of_neuron_groups_are_the_neurons_that_are_replaced() -> None:
+    model, task = random_model(CFG), small_task(CFG)
+    groups = sweep(model, task, "mlp_post", neurons_per_group=16)
+    assert groups.axes[1].labels == ("0-15", "16-31", "32-47", "48-63")
+    one = intervene(model, task, [Intervention("mlp_post", 1, units=range(16, 32))])
+    np.testing.assert_allclose(groups.patched[1, 1], one.patched[0], atol=1e-5)
+
+
+def test_an_autocast_around_changes_nothing() -> None:
+    model, task = random_model(CFG), small_task(CFG)
+    with torch.autocast("cpu", torch.bfloat16):
+        inside = sweep(model, task, "z").patched
+    assert_close(inside, sweep(model, task, "z").patched)
+
+
+def test_float64_models_keep_their_digits() -> None:
+    model, task = random_model(CFG).double(), small_task(CFG)
+    effects = sweep(model, task, "z", layers=2)
+    expected = sweep_by_hooks(model, task, "z", "denoising", None)[2].reshape(4, 6)
+    np.testing.assert_allclose(effects.patched[0], expected, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("value", "site", "message"),
+    [
+        (put.Add(torch.ones(64)), "mlp_post", "Add with vectors cannot be put at mlp_post one by"),
+        (put.Remove(torch.ones(9)), "attn_scores", "Remove with vectors cannot be put at attn_sc"),
+        (put.Add(torch.ones(3)), "resid_pre", "Add has 3 numbers, the last axis of resid_pre has"),
+        (put.Patch, "z", "is not one of patch, zero"),
+        (
+            put.Given({"blocks.0.attn.hook_z": torch.ones(6, 9, 4, 1)}),
+            "z",
+            r"the shape \[prompt, 9",
+        ),
+    ],
+)
+def test_values_that_do_not_fit_are_refused_before_or_in_the_run(value, site, message) -> None:
+    with pytest.raises(ValueError, match=message):
+        sweep(random_model(CFG), small_task(CFG), site, value, layers=0)
+
+
+def test_tasks_that_read_where_nothing_is_are_refused() -> None:
+    model, task = random_model(CFG), small_task(CFG)
+    metric = task.metric
+    for change, message in (
+        ({"positions": metric.positions + 9}, "reads position 17, but the prompts have 9 tokens"),
+        ({"correct": metric.correct * 0 - 1}, "reads token -1, but the model knows 17"),
+    ):
+        wrong = dataclasses.replace(task, metric=dataclasses.replace(metric, **change))
+        with pytest.raises(ValueError, match=message):
+            sweep(model, wrong, "z")
+    outside = dataclasses.replace(task, positions={"END": task.positions["END"] + 9})
+    with pytest.raises(ValueError, match="has END outside the prompts' 9 tokens"):
+        sweep(model, outside, "resid_pre", positions="END")
+
+
+class Shapeless(LogitDifference):
+    """A metric that forgets the prompts."""
+
+    def __call__(self, logits):
+        return float(logits.mean())
+
+
+def test_a_metric_of_the_wrong_shape_is_named() -> None:
+    task = small_task(CFG)
+    metric = Shapeless(task.metric.positions, task.metric.correct, task.metric.wrong)
+    with pytest.raises(ValueError, match="gave float for 6 prompts: it must give a tensor with"):
+        sweep(random_model(CFG), dataclasses.replace(task, metric=metric), "z")

@@ -247,6 +247,12 @@ def _labels(effects: Effects, place: int) -> dict[str, str]:
 
 
 def _check_comparable(exact: Effects, estimate: Effects) -> None:
+    value = exact.settings.get("value", "patch")
+    if value != "patch":
+        raise ValueError(
+            f"the exact effects put {value!r} in place, but estimates are of patching: sweep with "
+            "value='patch'."
+        )
     for name in ("site", "mode", "metric"):
         one, other = getattr(exact, name), getattr(estimate, name)
         if one != other:

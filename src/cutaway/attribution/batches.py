@@ -14,7 +14,7 @@ from torch import Tensor
 from ..model.transformer import HookedTransformer
 from ..patching.effects import Axis, Effects, Mode
 from ..patching.measure import Progress, TellMemory, check_mode, check_no_hooks
-from ..patching.memory import free_memory
+from ..patching.memory import allowed_memory
 from ..tasks.task import Task
 from .gradients import PairedRuns, Window
 
@@ -66,7 +66,7 @@ def plan_batches(
     Raises:
         ValueError: not even one prompt fits.
     """
-    allowed = free_memory(model.device) // 4 if max_memory is None else max_memory
+    allowed = allowed_memory(model.device, max_memory)
     n_batch = min(len(task), allowed // per_prompt)
     if n_batch < 1:
         window = Window.of(task, slice(0, len(task)))
@@ -147,7 +147,7 @@ def estimated_effects(
     for first in range(0, len(task), need.prompts_per_batch):
         prompts = slice(first, min(first + need.prompts_per_batch, len(task)))
         found = estimate(PairedRuns(model, task, prompts, mode), _part(progress, prompts, task))
-        change = found.change.double().cpu().numpy().reshape(*shape, -1)
+        change = found.change.cpu().double().numpy().reshape(*shape, -1)
         base[prompts], source[prompts] = found.base.cpu().numpy(), found.source.cpu().numpy()
         patched[..., prompts] = base[prompts] + change
     clean, corrupted = (source, base) if mode == "denoising" else (base, source)

@@ -23,7 +23,7 @@ from ..model.parts import at_least_float32
 from ..model.transformer import HookedTransformer
 from ..patching.cone import take_positions
 from ..patching.effects import Mode
-from ..patching.measure import read_metric
+from ..patching.measure import read_metric, same_mask
 from ..tasks.task import Task
 
 Gradient = Literal["base", "both-ends", "integrated"]
@@ -138,7 +138,13 @@ class PairedRuns:
         if mode == "noising":
             base, source = source, base
         self._base, mask = model.to_input(base, None, None, None, None)
-        self._source = source.to(self._base.device)
+        self._source, other = model.to_input(source, None, None, None, None)
+        if not same_mask(mask, other):
+            raise ValueError(
+                "clean and corrupted prompts are padded on the left differently (or one of them "
+                "begins with the padding token): the way between them has no gradient. Pad both "
+                "in the same places."
+            )
         self.window = window = Window.of(task, prompts)
         self._mask = None if mask is None else mask[:, : window.end]
         self._read = task.metric.positions[prompts].to(self._base.device)

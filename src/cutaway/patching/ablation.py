@@ -103,9 +103,9 @@ def ablate_many(
     values = {"zero": Zero(), "mean": Mean(reference), "resample": Resample(reference, seed)}
     cases = [knock_outs(heads, values[method]) for heads in sets]
     ablated, measurement = run_cases(model, task, cases, "noising", max_memory, progress)
-    clean = measurement.clean.double().numpy()
+    clean = measurement.clean.numpy()
     return [
-        Ablation(heads, method, clean, of_heads.double().numpy(), task.metric.name)
+        Ablation(heads, method, clean, of_heads.numpy(), task.metric.name)
         for heads, of_heads in zip(sets, ablated, strict=True)
     ]
 
@@ -127,6 +127,9 @@ def random_heads(
     Raises:
         ValueError: fewer than n heads are left to draw from.
     """
+    for name, number in (("n", n), ("n_sets", n_sets)):
+        if number < 0:
+            raise ValueError(f"{name}={number} is negative.")
     taken = set(parse_heads(model, exclude))
     cfg = model.cfg
     pool = [
@@ -150,7 +153,7 @@ def parse_heads(model: HookedTransformer, heads: Sequence[Head | str]) -> tuple[
     for given in heads:
         try:
             layer, head = map(int, given.split(".")) if isinstance(given, str) else map(int, given)
-        except ValueError:
+        except (TypeError, ValueError):
             raise ValueError(f"{given!r} is not a head: write '9.6' or (9, 6).") from None
         if not (0 <= layer < model.cfg.n_layers and 0 <= head < model.cfg.n_heads):
             raise ValueError(

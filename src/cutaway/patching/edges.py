@@ -2,8 +2,8 @@
 
 An edge leads from what writes to the stream to what reads from it. Patching one swaps the sender's
 one contribution in the receiver's input, for the other run's, and computes all that follows; it is
-path patching with everything else frozen, for one sender and one receiver. What ACDC (Conmy et al.
-2023) measures edge by edge with a full run each, this measures for all of them with cones.
+path patching with everything else frozen, for one sender and one receiver. ACDC (Conmy et al. 2023)
+begins with the same measurement, by a full run for each edge, and then goes on greedily.
 
 Receivers of one layer share what is costly: the stream with each sender's contribution swapped is
 normalised and projected once for all heads, and then each head's attention is computed anew.
@@ -11,10 +11,12 @@ normalised and projected once for all heads, and then each head's attention is c
 
 from __future__ import annotations
 
+import dataclasses
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -59,8 +61,8 @@ def sweep_edges(
         receivers: only edges to these ("9.6.q", "mlp3", "logits"); None means all.
         mode: "denoising" patches clean values into the corrupted run; "noising" the reverse.
         precision: "bfloat16" is several times faster where the processor has it, and not exact:
-            `settings["bfloat16_error"]` says how far the edges to some receivers, drawn at
-            random, are from float32.
+            `settings["bfloat16_error"]` says how far the edges to some receivers, drawn
+            with a fixed seed, are from float32.
         max_memory: bytes that may be used; None means a quarter of what is free.
         progress: called with the share of the work that is done, between 0 and 1.
         tell_memory: called before anything is run, with the bytes that will be held at most
@@ -90,10 +92,10 @@ def sweep_edges(
     run = _Edges(model, task, graph, wanted, mode, precision, max_memory, progress, tell_memory)
     with PartialResult(resume, run.identity, run.patched) as saved:
         run.run(saved)
-    patched = run.measurement.corrected(run.patched)
-    settings = run.measurement.settings()
-    if precision == "bfloat16":
-        settings |= _error(model, task, graph, run, patched, max_memory).settings()
+        patched = run.measurement.corrected(run.patched)
+        settings = run.measurement.settings()
+        if precision == "bfloat16":
+            settings |= _error(model, task, graph, run, patched, max_memory).settings()
     labels = tuple(
         f"{sender.name}->{receiver.name}"
         for receiver in wanted
@@ -117,16 +119,14 @@ def _error(
     max_memory: int | None,
 ) -> MeasuredError:
     """The edges to some receivers again, in float32."""
-    wanted = [receiver for unit in fast.units for receiver in unit.receivers]
-    sample = random.Random(0).sample(range(len(wanted)), min(_N_SAMPLED, len(wanted)))
-    exact, mine = [], []
+    wanted = fast.wanted
+    sample = sorted(random.Random(0).sample(range(len(wanted)), min(_N_SAMPLED, len(wanted))))
+    chosen = [wanted[i] for i in sample]
+    run = _Edges(model, task, graph, chosen, fast.measurement.mode, "float32", max_memory)
+    run.run()
     firsts = np.cumsum([0, *(graph.n_upstream(receiver) for receiver in wanted)])
-    for i in sorted(sample):
-        run = _Edges(model, task, graph, [wanted[i]], fast.measurement.mode, "float32", max_memory)
-        run.run()
-        exact.append(run.measurement.corrected(run.patched))
-        mine.append(patched[firsts[i] : firsts[i + 1]])
-    return MeasuredError.of(np.concatenate(mine), np.concatenate(exact))
+    mine = np.concatenate([patched[firsts[i] : firsts[i + 1]] for i in sample])
+    return MeasuredError.of(mine, run.measurement.corrected(run.patched))
 
 
 @dataclass(frozen=True)
@@ -174,15 +174,25 @@ class _Edges:
         self.model = self.measurement.model
         self.units = list(_units(graph, wanted))
         n_edges = sum(unit.n_edges for unit in self.units)
-        self.patched = torch.full((n_edges, len(task)), torch.nan)
-        tokens = (task.clean, task.corrupted, task.metric.positions, task.metric.correct)
-        self.identity = {
-            "model": model.digest,
-            "mode": mode,
-            "precision": precision,
-            "metric": task.metric.name,
-            "tokens": [t.tolist() for t in (*tokens, task.metric.wrong)],
-            "receivers": [receiver.name for receiver in wanted],
+        self.patched = torch.full((n_edges, len(task)), torch.nan, dtype=torch.float64)
+        self.task, self.wanted = task, wanted
+
+    def identity(self) -> dict[str, Any]:
+        """What the numbers depend on."""
+        metric = self.task.metric
+        kept = {field.name: getattr(metric, field.name) for field in dataclasses.fields(metric)}
+        tokens = {"clean": self.task.clean, "corrupted": self.task.corrupted}
+        return {
+            "model": self.measurement.exact_model.digest,
+            "padding": str(self.measurement.model.to_input(tokens["clean"], *[None] * 4)[1]),
+            "mode": self.measurement.mode,
+            "precision": self.measurement.precision,
+            "metric": f"{type(metric).__module__}.{type(metric).__qualname__}",
+            "receivers": [receiver.name for receiver in self.wanted],
+            **{
+                name: value.tolist() if isinstance(value, Tensor) else repr(value)
+                for name, value in (kept | tokens).items()
+            },
         }
 
     def run(self, saved: PartialResult | None = None) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Any
 
 import torch
@@ -75,6 +76,8 @@ class Edit:
     def of(cls, cfg: ModelConfig, task: Task, one: Intervention, shared: dict[Any, Value]) -> Edit:
         """Raises ValueError for what the model or the task does not have."""
         site = get_site(one.site, cfg)
+        if not isinstance(one.layer, int):
+            raise ValueError(f"layer={one.layer!r} is not a whole number.")
         if not 0 <= one.layer < (cfg.n_layers if site.has_layers() else 1):
             raise ValueError(
                 f"there is no layer {one.layer} for {one.name!r}: {cfg.model_name} has "
@@ -84,6 +87,7 @@ class Edit:
             raise ValueError(f"{one.name!r}: keys are for pattern and attn_scores.")
         # Equal names stand for one value, so that its runs are made once.
         value = as_value(one.value)
+        site.check(cfg, value, one_by_one=False)
         if isinstance(one.value, str):
             value = shared.setdefault(one.value, value)
         return cls(
@@ -173,6 +177,8 @@ def _unit_mask(cfg: ModelConfig, site: Site, one: Intervention) -> Bool[Tensor, 
     if kind is None:
         raise ValueError(f"{one.name!r}: {site.name} has no parts to choose units of.")
     units = _listed(one.units)
+    if not all(isinstance(unit, int) for unit in units):
+        raise ValueError(f"units={one.units!r}: units are whole numbers, such as 6 or [6, 9].")
     mask = torch.zeros(n, dtype=torch.bool)
     for unit in units:
         if not 0 <= unit < n:
@@ -186,7 +192,7 @@ def _unit_mask(cfg: ModelConfig, site: Site, one: Intervention) -> Bool[Tensor, 
 
 
 def _position_mask(task: Task, positions: At) -> Bool[Tensor, "prompt pos"] | None:
-    if positions is None:
+    if positions is None or positions == "all":
         return None
     listed = _listed(positions)
     if not listed:
@@ -198,7 +204,9 @@ def _position_mask(task: Task, positions: At) -> Bool[Tensor, "prompt pos"] | No
 
 
 def _listed(value: Any) -> list[Any]:
-    return [value] if isinstance(value, str | int) else list(value)
+    if isinstance(value, str | Integral):
+        value = [value]
+    return [int(one) if isinstance(one, Integral) else one for one in value]
 
 
 class Replacement:
@@ -218,7 +226,7 @@ class Replacement:
         visible = cone.visible.expand(len(prompt), -1, -1)
         masks = [edit.mask(cone, prompt[rows], visible[rows]) for edit, rows in edits]
         self.rows = torch.cat([rows for _, rows in edits]).to(cone.prompts.device)
-        shape = torch.broadcast_shapes(*(mask.shape[1:] for mask in masks))
+        shape = [max(sizes) for sizes in zip(*(mask.shape[1:] for mask in masks), strict=True)]
         self.mask = torch.cat([mask.expand(len(mask), *shape) for mask in masks])
 
     def __call__(self, old: Tensor, *, hook: Any) -> Tensor:

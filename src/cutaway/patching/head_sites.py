@@ -36,6 +36,9 @@ class HeadSite(Site):
     def units(self, cfg: ModelConfig) -> int:
         return cfg.n_heads // self.group(cfg)
 
+    def width(self, cfg: ModelConfig) -> int:
+        return cfg.d_head
+
     def hook(self, cfg: ModelConfig, layer: int) -> str:
         return f"blocks.{layer}.attn.hook_{self.name}"
 
@@ -76,6 +79,9 @@ class OutputSite(HeadSite):
 
 class ResultSite(OutputSite):
     """`result`: z W_O, what each head writes to the stream."""
+
+    def width(self, cfg: ModelConfig) -> int:
+        return cfg.d_model
 
     def hooks(self, cfg: ModelConfig, layer: int) -> tuple[str, ...]:
         return (self.hook(cfg, layer),)

@@ -9,12 +9,14 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from ..model.config import ModelConfig
 from ..model.transformer import HookedTransformer
 from ..tasks.task import Task
 from .cone import Cone, Entry
 from .edits import Edit, Intervention, Replacement, merged
 from .effects import Axis, Effects, Mode
 from .measure import POSITIONS_AT_FULL_RATE, Batch, Hook, Measurement, Progress, TellMemory
+from .memory import recorded_width
 from .targets import windows
 from .values import Value
 
@@ -22,7 +24,7 @@ from .values import Value
 def intervene(
     model: HookedTransformer,
     task: Task,
-    interventions: Sequence[Intervention] | Mapping[str, Sequence[Intervention]],
+    interventions: Intervention | Sequence[Intervention] | Mapping[str, Sequence[Intervention]],
     *,
     mode: Mode = "denoising",
     max_memory: int | None = None,
@@ -56,19 +58,24 @@ def intervene(
         >>> ca.intervene(model, task, [knock, Intervention("mlp_out", 0, "freeze")])
         >>> ca.intervene(model, task, {"9.9": [knock], "both": [knock, other]}, mode="noising")
     """
+    if isinstance(interventions, Intervention):
+        interventions = [interventions]
     if not isinstance(interventions, Mapping):
         name = ", ".join(one.name for one in interventions) or "nothing"
         interventions = {name: interventions}
     if not interventions:
         raise ValueError("interventions is empty: give at least one run.")
     names = tuple(interventions)
+    for name, run in interventions.items():
+        if not isinstance(run, Sequence) or not all(isinstance(one, Intervention) for one in run):
+            raise ValueError(f"the run {name!r} is not a list of interventions but {run!r}.")
     patched, measurement = run_cases(
         model, task, list(interventions.values()), mode, max_memory, progress, tell_memory
     )
     return Effects(
         site="interventions",
         axes=(Axis("intervention", names),),
-        patched=patched.double().numpy(),
+        patched=patched.numpy(),
         settings={
             **measurement.settings(),
             "interventions": {
@@ -93,23 +100,33 @@ def run_cases(
     shared: dict[Any, Value] = {}
     compiled = [merged([Edit.of(model.cfg, task, one, shared) for one in case]) for case in cases]
     hooks = [edit.hook for case in compiled for edit in case]
-    measurement = Measurement(model, task, mode, hooks, max_memory, tell_memory=tell_memory)
-    patched = torch.empty(len(cases), len(task))
+    held = _held_by_values(model.cfg, task, compiled)
+    measurement = Measurement(model, task, mode, hooks, max_memory, held, tell_memory=tell_memory)
+    patched = torch.empty(len(cases), len(task), dtype=torch.float64)
     done, total = 0, len(cases) * len(task)
-    for batch in measurement.batches():
-        into = patched[:, batch.prompts]
-        into.copy_(batch.base_metric)
-        values = _prepared(measurement, batch, compiled)
-        for case_of, prompt, start, layer in _groups(batch, compiled):
-            into[case_of, prompt] = _run_group(
-                batch, compiled, values, case_of, prompt, start, layer
-            )
-            done += len(case_of)
-            if progress is not None:
-                progress(done / total)
+    with measurement.arithmetic():
+        for batch in measurement.batches():
+            into = patched[:, batch.prompts]
+            into.copy_(batch.base_metric)
+            values = _prepared(measurement, batch, compiled)
+            for case_of, prompt, start, layer in _groups(batch, compiled):
+                into[case_of, prompt] = _run_group(
+                    batch, compiled, values, case_of, prompt, start, layer
+                )
+                done += len(case_of)
+                if progress is not None:
+                    progress(done / total)
     if progress is not None:
         progress(1.0)
     return patched, measurement
+
+
+def _held_by_values(cfg: ModelConfig, task: Task, cases: Sequence[Sequence[Edit]]) -> int:
+    """Numbers per position that values hold for themselves, each for every hook it is put at."""
+    places = {
+        (id(edit.value), edit.hook) for case in cases for edit in case if edit.value.holds_values
+    }
+    return sum(recorded_width(cfg, hook, task.clean.shape[1]) for _, hook in places)
 
 
 def _prepared(

@@ -36,6 +36,11 @@ Change = Callable[[Cone, slice], Float[Tensor, "row window d_model"] | None]
 POSITIONS_AT_FULL_RATE = {"cpu": 96, "cuda": 8192}
 
 
+def same_mask(a: Tensor | None, b: Tensor | None) -> bool:
+    """Whether two runs are padded in the same places."""
+    return a is b if a is None or b is None else torch.equal(a, b)
+
+
 def read_metric(
     model: HookedTransformer, metric: Metric, final: Float[Tensor, "row read d_model"]
 ) -> Float[Tensor, " row"]:
@@ -61,10 +66,11 @@ def _read_metric(
         directions = model.W_U[:, tokens]  # [d_model, row, token]
         logits = torch.einsum("rqd,drt->rqt", x, directions) + model.b_U[tokens][:, None]
         values = metric(logits)
-    if values.shape != (len(final),):
+    shape = tuple(values.shape) if isinstance(values, Tensor) else type(values).__name__
+    if shape != (len(final),):
         raise ValueError(
-            f"the metric {metric.name!r} gave the shape {tuple(values.shape)} for {len(final)} "
-            "prompts: it must give one number per prompt."
+            f"the metric {metric.name!r} gave {shape} for {len(final)} prompts: it must give a "
+            "tensor with one number per prompt."
         )
     return values
 
@@ -85,6 +91,23 @@ def check_mode(mode: str) -> None:
         raise ValueError(f"mode={mode!r} is neither 'denoising' nor 'noising'.")
 
 
+def check_metric(model: HookedTransformer, task: Task) -> None:
+    """Raise if there is nothing to read, or if the metric reads where nothing is."""
+    if len(task) == 0:
+        raise ValueError(f"the task {task.name} has no prompts.")
+    metric, n_pos = task.metric, task.clean.shape[1]
+    given = [("position", metric.positions, n_pos, "the prompts have {n} tokens")]
+    if metric.tokens is not None:
+        given.append(("token", metric.tokens, model.cfg.d_vocab, "the model knows {n}"))
+    for what, index, n, known in given:
+        wrong = index[(index < 0) | (index >= n)]
+        if len(wrong):
+            raise ValueError(
+                f"the metric {metric.name!r} reads {what} {int(wrong[0])}, but "
+                f"{known.format(n=n)}, counted from 0."
+            )
+
+
 @dataclass(frozen=True)
 class Window:
     """Prompts of a batch whose cones span the same positions."""
@@ -103,7 +126,7 @@ class Batch:
     prompts: slice
     """Which prompts of the task."""
     base: BaseRun
-    source: DivergedRun
+    source: RecordedRun
     metric: Metric
     base_metric: Float[Tensor, " prompt"]
     first_difference: Int[Tensor, " prompt"]
@@ -151,7 +174,7 @@ class Batch:
             change: what a cone's rows add there; None adds nothing.
             hooks: what else is attached to the model while a cone's rows run.
         """
-        values = torch.empty(len(prompt))
+        values = torch.empty(len(prompt), dtype=torch.float64)
         for cone, rows in self.chunks(prompt, start):
             added = change(cone, rows)
             with self.model.hooks(() if hooks is None else hooks(cone, rows)):
@@ -163,7 +186,7 @@ class Batch:
         self, prompt: Int[Tensor, " row"], final: Float[Tensor, "row read d_model"]
     ) -> Float[Tensor, " row"]:
         """The metric of rows, from their final residual streams."""
-        return read_metric(self.model, self.metric.subset(prompt), final).float().cpu()
+        return read_metric(self.model, self.metric.subset(prompt), final).cpu().double()
 
 
 class Measurement:
@@ -195,8 +218,9 @@ class Measurement:
         check_no_hooks(model)
         check_mode(mode)
         check_precision(precision, model)
+        check_metric(model, task)
         self.task, self.mode, self.precision = task, mode, precision
-        self._exact = model
+        self.exact_model = model
         self.model = in_bfloat16(model) if precision == "bfloat16" else model
         self.hooks = list(dict.fromkeys(hooks))
         n_prompts, n_pos = task.clean.shape
@@ -208,7 +232,7 @@ class Measurement:
         self.memory = plan_memory(model.cfg, work, model.dtype, model.device, max_memory)
         if tell_memory is not None:
             tell_memory(self.memory.predicted_peak)
-        self.clean, self.corrupted, self._rounding = torch.zeros(3, n_prompts)
+        self.clean, self.corrupted, self._rounding = torch.zeros(3, n_prompts, dtype=torch.float64)
 
     def slices(self) -> list[slice]:
         """The prompts of each batch."""
@@ -232,12 +256,16 @@ class Measurement:
         read = task.metric.positions[prompts]
         first = task.first_difference[prompts].cpu()
         base = BaseRun(model, into, read, self.hooks)
-        # At least one token is run, also where no prompt differs from its partner.
-        start = min(int(first.min()), out_of.shape[1] - 1)
-        source = DivergedRun(base, out_of, start, self.hooks)
+        source: RecordedRun
+        if same_mask(model.to_input(out_of, None, None, None, None)[1], base.mask):
+            # At least one token is run, also where no prompt differs from its partner.
+            start = min(int(first.min()), out_of.shape[1] - 1)
+            source = DivergedRun(base, out_of, start, self.hooks)
+        else:  # padded otherwise: nothing of the base run can be used
+            source = RecordedRun(model, out_of, read, self.hooks)
         metric = task.metric.subset(torch.arange(prompts.start, prompts.stop))
         base_metric, source_metric = (
-            read_metric(model, metric, run.final()).float().cpu() for run in (base, source)
+            read_metric(model, metric, run.final()).cpu().double() for run in (base, source)
         )
         ours, other = base_metric, source_metric
         if self.precision != "float32":
@@ -254,12 +282,12 @@ class Measurement:
         self, tokens: Int[Tensor, "prompt pos"], read: Int[Tensor, "prompt read"], metric: Metric
     ) -> Float[Tensor, " prompt"]:
         with torch.autocast(tokens.device.type, enabled=False):
-            final = RecordedRun(self._exact, tokens, read, ()).final()
-            return read_metric(self._exact, metric, final).float().cpu()
+            final = RecordedRun(self.exact_model, tokens, read, ()).final()
+            return read_metric(self.exact_model, metric, final).cpu().double()
 
     def corrected(self, patched: Float[Tensor, "... prompt"]) -> NDArray[np.float64]:
         """Measured values, without the rounding error that they share with their base run."""
-        values: NDArray[np.float64] = (patched - self._rounding).double().numpy()
+        values: NDArray[np.float64] = (patched - self._rounding).numpy()
         return values
 
     def preparation(self, batch: Batch, hooks: Sequence[str]) -> Preparation:
@@ -270,7 +298,7 @@ class Measurement:
     def results(self) -> dict[str, Any]:
         """What every `Effects` of this measurement says of it."""
         task = self.task
-        clean, corrupted = (values.double().numpy() for values in (self.clean, self.corrupted))
+        clean, corrupted = (values.numpy() for values in (self.clean, self.corrupted))
         found: dict[str, NDArray[np.float64] | str] = {"clean": clean, "corrupted": corrupted}
         return {**found, "mode": self.mode, "metric": task.metric.name}
 

@@ -30,6 +30,19 @@ def free_memory(device: torch.device) -> int:
     return free if limit is None or used is None else max(min(free, limit - used), 0)
 
 
+def allowed_memory(device: torch.device, max_memory: float | None) -> int:
+    """`max_memory` in whole bytes; None means a quarter of what is free.
+
+    Raises:
+        ValueError: it is not a positive number.
+    """
+    if max_memory is None:
+        return free_memory(device) // 4
+    if not max_memory > 0:
+        raise ValueError(f"max_memory={max_memory} is not a positive number of bytes.")
+    return int(max_memory)
+
+
 def _read_number(path: str) -> int | None:
     try:
         return int(Path(path).read_text())
@@ -117,7 +130,7 @@ def plan_memory(
     Raises:
         ValueError: not even one prompt and one row fit.
     """
-    allowed = free_memory(device) // 4 if max_memory is None else max_memory
+    allowed = allowed_memory(device, max_memory)
     size = torch.empty((), dtype=dtype).element_size()
     n_pos = work.n_pos
     kv = 2 * cfg.n_key_value_heads * cfg.d_head

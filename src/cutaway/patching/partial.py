@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -24,20 +25,32 @@ class PartialResult:
 
     Args:
         path: the file; None keeps nothing.
-        identity: what the work depends on, as JSON; another one's file is refused.
+        identity: gives what the work depends on, as JSON; another one's file is refused.
         values: filled with NaN where nothing is computed yet.
     """
 
-    def __init__(self, path: str | Path | None, identity: dict[str, Any], values: Tensor) -> None:
+    def __init__(
+        self, path: str | Path | None, identity: Callable[[], dict[str, Any]], values: Tensor
+    ) -> None:
         self.path = None if path is None else Path(path)
         self.values = values
-        text = json.dumps(identity, sort_keys=True)
-        self.digest = hashlib.sha256(text.encode()).hexdigest()
+        self.digest = ""
+        if self.path is not None:
+            text = json.dumps(identity(), sort_keys=True)
+            self.digest = hashlib.sha256(text.encode()).hexdigest()
         self._saved = time.monotonic()
 
     def __enter__(self) -> PartialResult:
-        if self.path is not None and self.path.exists():
+        if self.path is None:
+            return self
+        if self.path.is_file():
             self.values.copy_(self._load(self.path))
+        try:
+            self.save()  # better now than after hours that it cannot be written
+        except OSError as error:
+            raise ValueError(
+                f"resume={self.path} cannot be written: {error.strerror or error}."
+            ) from None
         return self
 
     def _load(self, path: Path) -> Tensor:

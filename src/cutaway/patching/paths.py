@@ -87,7 +87,8 @@ def sweep_paths(
         starts = [_parsed(entry, graph.sender) for entry in _entries(senders)]
     _check_paths(model, starts, ends, chosen=senders is not None)
     hooks = [*written_hooks(model.cfg), *_receiver_hooks(model, ends)]
-    held = len(starts) * model.cfg.d_model * (1 + len({_entry(model, r) for e in ends for r in e}))
+    n_members = sum(map(len, starts))
+    held = n_members * model.cfg.d_model * (1 + len({_entry(model, r) for e in ends for r in e}))
     measurement = Measurement(model, task, mode, hooks, max_memory, held, tell_memory=tell_memory)
     run = _Paths(measurement, starts, ends, mlps, _position_mask(task, positions), progress)
     axes = (Axis("sender", _labels(starts)), Axis("receiver", _labels(ends)))
@@ -95,7 +96,7 @@ def sweep_paths(
     return Effects(
         site="paths",
         axes=axes,
-        patched=patched.double().numpy(),
+        patched=patched.numpy(),
         settings={**measurement.settings(), "mlps": mlps},
         **measurement.results(),
     )
@@ -107,7 +108,9 @@ def _entries(given: str | Sequence[Together]) -> Sequence[Together]:
 
 def _parsed(entry: Together, find: Callable[[str], T]) -> tuple[T, ...]:
     """The members of one entry."""
-    names = [entry] if isinstance(entry, str) else list(entry)
+    names = [entry] if isinstance(entry, str) else entry
+    if not isinstance(names, Sequence) or not all(isinstance(name, str) for name in names):
+        raise ValueError(f"{entry!r} is not a sender or receiver: give names, such as '9.6.q'.")
     if not names:
         raise ValueError("a set of senders or receivers is empty.")
     return tuple(dict.fromkeys(find(name) for name in names))
@@ -181,17 +184,20 @@ class _Paths:
         self.measurement, self.starts, self.ends = measurement, starts, ends
         self.mlps, self.mask, self.progress = mlps, mask, progress
         self.model = measurement.model
-        self.patched = torch.empty(len(starts), len(ends), len(measurement.task))
+        self.patched = torch.empty(
+            len(starts), len(ends), len(measurement.task), dtype=torch.float64
+        )
         self._done = 0
 
     def run(self) -> Float[Tensor, "sender receiver prompt"]:
-        for batch in self.measurement.batches():
-            self.patched[:, :, batch.prompts] = batch.base_metric
-            for window in batch.windows():
-                n_rows = batch.memory.rows_per_chunk(window.end - window.start, window.end)
-                for prompt in window.prompt.split(n_rows):
-                    self._run_window(batch, prompt, window.start, n_rows // len(prompt))
-            self._report(batch.prompts.stop * len(self.starts))
+        with self.measurement.arithmetic():
+            for batch in self.measurement.batches():
+                self.patched[:, :, batch.prompts] = batch.base_metric
+                for window in batch.windows():
+                    n_rows = batch.memory.rows_per_chunk(window.end - window.start, window.end)
+                    for prompt in window.prompt.split(n_rows):
+                        self._run_window(batch, prompt, window.start, n_rows // len(prompt))
+                self._report(batch.prompts.stop * len(self.starts))
         return self.patched
 
     def _report(self, done: int) -> None:

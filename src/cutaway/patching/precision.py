@@ -71,10 +71,8 @@ def in_bfloat16(model: HookedTransformer) -> HookedTransformer:
 @contextmanager
 def arithmetic(precision: Precision, device: torch.device) -> Iterator[None]:
     """Inside, products are computed in this precision."""
-    if precision == "float32":
-        yield
-        return
-    with torch.autocast(device.type, torch.bfloat16, cache_enabled=False):
+    rounded = precision == "bfloat16"  # else also an autocast of the caller's is switched off
+    with torch.autocast(device.type, torch.bfloat16, enabled=rounded, cache_enabled=False):
         yield
 
 

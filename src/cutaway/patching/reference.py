@@ -33,7 +33,9 @@ def reference_values(
     Raises:
         ValueError: a prompt whose group and length the reference lacks.
     """
-    weights = _weights(task, reference, seed)[prompts].to(model.device, model.dtype)
+    _check_padding(model, task, reference)
+    # In float32, also for models in half precision: a mean of many is not rounded on the way.
+    weights = _weights(task, reference, seed)[prompts].to(model.device, torch.float32)
     n_pos = task.clean.shape[1]
     found: dict[str, Tensor] = {}
     for chosen in torch.arange(len(reference)).split(prompts_at_once):
@@ -42,10 +44,21 @@ def reference_values(
         )
         for hook, value in values.items():
             # Scores are -inf where masked, and 0 * -inf would be NaN: what is masked stays masked.
-            value = _fitted(value.nan_to_num(neginf=0.0), n_pos, _is_square(hook))
+            value = _fitted(value.float().nan_to_num(neginf=0.0), n_pos, _is_square(hook))
             part = torch.einsum("pr,r...->p...", weights[:, chosen], value)
             found[hook] = found[hook] + part if hook in found else part
-    return found
+    return {hook: value.to(model.dtype) for hook, value in found.items()}
+
+
+def _check_padding(model: HookedTransformer, task: Task, reference: Task) -> None:
+    """Positions are counted from the front: padding there has to be as wide."""
+    masks = [model.to_input(t.corrupted, None, None, None, None)[1] for t in (task, reference)]
+    same_width = task.clean.shape[1] == reference.clean.shape[1]
+    if any(mask is not None for mask in masks) and not same_width:
+        raise ValueError(
+            f"prompts are padded on the left, to {task.clean.shape[1]} tokens in the task and to "
+            f"{reference.clean.shape[1]} in the reference: pad both to one length, or on the right."
+        )
 
 
 def _is_square(hook: str) -> bool:
@@ -67,8 +80,10 @@ def _fitted(value: Tensor, n_pos: int, square: bool) -> Tensor:
 
 def _weights(task: Task, reference: Task, seed: int | None) -> Float[Tensor, "prompt reference"]:
     """How much of each reference prompt goes into each prompt's value; rows sum to 1."""
-    same = torch.tensor([[a == b for b in reference.group] for a in task.group])
-    same &= (task.lengths[:, None] == reference.lengths[None]).cpu()
+    number = {group: i for i, group in enumerate(dict.fromkeys((*task.group, *reference.group)))}
+    of_task, of_reference = (torch.tensor([number[g] for g in t.group]) for t in (task, reference))
+    same = of_task[:, None] == of_reference[None]
+    same &= task.lengths.cpu()[:, None] == reference.lengths.cpu()[None]
     if not bool(same.any(1).all()):
         prompt = int((~same.any(1)).nonzero()[0])
         raise ValueError(

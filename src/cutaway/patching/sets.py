@@ -16,6 +16,7 @@ from .ablation import Head, knock_outs, parse_heads
 from .effects import Axis, Effects, Mode
 from .interventions import run_cases
 from .measure import Progress
+from .sites import get_site
 from .values import Value, as_value
 
 Floats = NDArray[np.floating[Any]]
@@ -37,7 +38,7 @@ def sweep_pairs(
 
     Where both are the same head, it is replaced alone. What the pair does beyond its members is
     `interaction`: heads that back each other up do more together than the sum of both alone
-    (Wang et al. 2022, section 3.3; McGrath et al. 2023, "The Hydra Effect").
+    (Wang et al. 2022; McGrath et al. 2023, "The Hydra Effect").
 
     Args:
         model: without hooks attached.
@@ -56,6 +57,7 @@ def sweep_pairs(
         >>> effect, low, high = interaction(pairs)
     """
     cfg, put = model.cfg, as_value(value)
+    _check_heads_site(model, site)
     everywhere = [(layer, head) for layer in range(cfg.n_layers) for head in range(cfg.n_heads)]
     rows = parse_heads(model, everywhere if first is None else first)
     columns = rows if second is None else parse_heads(model, second)
@@ -71,7 +73,7 @@ def sweep_pairs(
     return Effects(
         site=site,
         axes=(Axis("first", _names(rows)), Axis("second", _names(columns))),
-        patched=patched[[number[pair] for pair in pairs]].double().numpy().reshape(shape),
+        patched=patched[[number[pair] for pair in pairs]].numpy().reshape(shape),
         settings={**measurement.settings(), "value": put.name},
         **measurement.results(),
     )
@@ -91,7 +93,7 @@ def interaction(
             each head alone is not known.
     """
     names = [axis.labels for axis in pairs.axes]
-    if len(names) != 2 or names[0] != names[1]:
+    if [axis.name for axis in pairs.axes] != ["first", "second"] or names[0] != names[1]:
         raise ValueError(
             "the interaction needs each head's own effect: give sweep_pairs one list of heads."
         )
@@ -129,6 +131,7 @@ def leave_one_out(
         ValueError: no heads, or one that the model does not have.
     """
     cfg, put = model.cfg, as_value(value)
+    _check_heads_site(model, site)
     circuit = parse_heads(model, heads)
     if not circuit:
         raise ValueError("the list of heads is empty.")
@@ -144,10 +147,19 @@ def leave_one_out(
     return Effects(
         site=site,
         axes=(Axis("left out", ("none", *_names(circuit))),),
-        patched=patched.double().numpy(),
+        patched=patched.numpy(),
         settings={**measurement.settings(), "value": put.name, "circuit": list(_names(circuit))},
         **measurement.results(),
     )
+
+
+def _check_heads_site(model: HookedTransformer, site: str) -> None:
+    unit = get_site(site, model.cfg).unit_axis(model.cfg)
+    if unit != "head":
+        raise ValueError(
+            f"site={site!r} has {'no parts' if unit is None else unit + 's'}: sets are of heads, "
+            "at a site such as z, q or pattern."
+        )
 
 
 def _names(heads: Sequence[Head]) -> tuple[str, ...]:

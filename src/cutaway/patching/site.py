@@ -98,6 +98,32 @@ class Site(ABC):
         """How many parts there are in a layer."""
         return 1
 
+    def width(self, cfg: ModelConfig) -> int:
+        """Numbers along the axis "d"."""
+        return cfg.d_model
+
+    def check(self, cfg: ModelConfig, value: Value, one_by_one: bool) -> None:
+        """Raise if a value does not fit here.
+
+        Args:
+            cfg: of the model.
+            value: what is to be put here.
+            one_by_one: units are replaced one at a time, as in a sweep.
+        """
+        kind, last = type(value).__name__, self.axes[-1]
+        if value.width is None:
+            return
+        if last == "key" or (last == "unit" and one_by_one):
+            raise ValueError(
+                f"{kind} with vectors cannot be put at {self.name}"
+                f"{' one by one' if last == 'unit' else ''}: give one number."
+            )
+        width = self.units(cfg) if last == "unit" else self.width(cfg)
+        if value.width != width:
+            raise ValueError(
+                f"{kind} has {value.width} numbers, the last axis of {self.name} has {width}."
+            )
+
     @abstractmethod
     def hook(self, cfg: ModelConfig, layer: int) -> str:
         """Where the value passes in a run."""

@@ -134,19 +134,22 @@ def get_site(name: str, cfg: ModelConfig) -> Site:
     return SITES[name]
 
 
-def check_layers(cfg: ModelConfig, site: Site, layers: Sequence[int] | None) -> list[int]:
+def check_layers(cfg: ModelConfig, site: Site, layers: int | Sequence[int] | None) -> list[int]:
     """The layers asked for; None means all. Sites that belong to no layer have the one entry 0.
 
     Raises:
         ValueError: a layer that the model does not have, an empty list, or layers of a site that
             has none.
     """
+    layers = [layers] if isinstance(layers, int) else layers
     if not site.has_layers():
         if layers is not None:
             raise ValueError(f"layers={list(layers)!r}: {site.name} belongs to no layer.")
         return [0]
-    chosen = list(range(cfg.n_layers)) if layers is None else [int(layer) for layer in layers]
+    chosen = list(range(cfg.n_layers)) if layers is None else list(layers)
     for layer in chosen:
+        if not isinstance(layer, int):
+            raise ValueError(f"the layer {layer!r} is not a whole number.")
         if not 0 <= layer < cfg.n_layers:
             raise ValueError(
                 f"there is no layer {layer} in {cfg.model_name}: its layers are 0 to "

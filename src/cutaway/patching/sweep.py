@@ -31,7 +31,7 @@ def sweep(
     positions: Positions = None,
     keys: Positions = None,
     mode: Mode = "denoising",
-    layers: Sequence[int] | None = None,
+    layers: int | Sequence[int] | None = None,
     neurons_per_group: int = 1,
     precision: Precision = "float32",
     max_memory: int | None = None,
@@ -41,7 +41,7 @@ def sweep(
     """Replace one value at a time, and measure the task's metric.
 
     The result is exact: what a loop of full runs with hooks gives, up to rounding. It does not
-    depend on `max_memory` or on the order of prompts.
+    depend on `max_memory`, nor on the order of prompts unless they are drawn for ("resample").
 
     Args:
         model: without hooks attached.
@@ -63,7 +63,8 @@ def sweep(
         layers: which layers; None means all.
         neurons_per_group: how many neighbouring neurons are replaced together.
         precision: "bfloat16" is several times faster where the processor has it, and not exact:
-            `settings["bfloat16_error"]` says how far one layer, drawn at random, is from float32.
+            `settings["bfloat16_error"]` says how far one layer, drawn with a fixed seed, is from
+            float32.
         max_memory: bytes that may be used; None means a quarter of what is free.
         progress: called with the share that is done, between 0 and 1.
         tell_memory: called before anything is run, with the bytes that will be held at most
@@ -82,6 +83,7 @@ def sweep(
         >>> knocked_out = ca.sweep(model, task, "z", "mean", mode="noising")
     """
     chosen, put = get_site(site, model.cfg), as_value(value)
+    chosen.check(model.cfg, put, one_by_one=True)
     layers = check_layers(model.cfg, chosen, layers)
     group = _check_group(model, chosen, neurons_per_group)
     if positions is None and chosen.unit_axis(model.cfg) is not None:
@@ -97,7 +99,13 @@ def sweep(
     run = _Sweep(measurement, chosen, put, layers, group, targets, key_targets, progress)
     axes = axes_of(model.cfg, chosen, layers, targets, key_targets, group)
     patched = measurement.corrected(run.run())
-    settings = {**measurement.settings(), "positions": targets.kind, "value": put.name}
+    settings = {
+        **measurement.settings(),
+        "value": put.name,
+        "layers": layers,
+        "positions": targets.kind if targets.labels is None else list(targets.labels),
+        "keys": None if key_targets is None else list(key_targets.labels or ["all"]),
+    }
     if precision == "bfloat16":
         sample = random.Random(0).randrange(len(layers))
         exact = Measurement(model, task, mode, hooks, max_memory)
@@ -149,7 +157,9 @@ class _Sweep:
         # Every position with every key: option = position * n_keys + key.
         self.at = _repeated(targets.index, n_keys, outer=False)
         self.key = None if keys is None else _repeated(keys.index, len(targets), outer=True)
-        self.patched = torch.empty(len(layers), self.n_units, self.n_options, n_prompts)
+        self.patched = torch.empty(
+            len(layers), self.n_units, self.n_options, n_prompts, dtype=torch.float64
+        )
         self._done, self._total = 0.0, float(n_prompts * sum(self._cost(at) for at in layers))
 
     def _cost(self, layer: int) -> float:

@@ -14,7 +14,7 @@ from ..tasks.task import Task
 from .effects import Axis
 from .site import Site
 
-Positions = str | Sequence[str] | Sequence[int] | None
+Positions = str | int | Sequence[str] | Sequence[int] | None
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,9 @@ def choose_targets(task: Task, positions: Positions) -> Targets:
     if positions is None:
         positions = "named" if task.positions else "each"
     chosen: Sequence[str | int]
-    if not isinstance(positions, str):
+    if isinstance(positions, int):
+        chosen = [positions]
+    elif not isinstance(positions, str):
         chosen = list(positions)
     elif positions == "all":
         return Targets("all", None, None)
@@ -70,7 +72,14 @@ def position_index(task: Task, position: str | int) -> Int[Tensor, " prompt"]:
                 f"the task {task.name} has no position {position!r}; it names {known}, and "
                 "'all', 'each' and 'named' are understood."
             )
-        return task.positions[position].cpu()
+        index = task.positions[position].cpu()
+        if bool(((index < 0) | (index >= n_pos)).any()):
+            raise ValueError(
+                f"the task {task.name} has {position} outside the prompts' {n_pos} tokens."
+            )
+        return index
+    if not isinstance(position, int):
+        raise ValueError(f"the position {position!r} is neither a name nor a whole number.")
     if not 0 <= position < n_pos:
         raise ValueError(f"position {position} is outside the prompts' {n_pos} tokens.")
     return torch.full((n_prompts,), int(position))

@@ -58,6 +58,8 @@ class Value(ABC):
     """Whether it leaves positions before the first difference of the two prompts as they are."""
     changes: ClassVar[bool] = True
     """Whether it changes anything in a run that is otherwise the base run."""
+    holds_values: ClassVar[bool] = False
+    """Whether it keeps values of whole prompts for itself."""
 
     @abstractmethod
     def __call__(
@@ -77,6 +79,11 @@ class Value(ABC):
     def name(self) -> str:
         """How results call it."""
         return type(self).__name__.lower()
+
+    @property
+    def width(self) -> int | None:
+        """Numbers along the last axis that it is made for; None where any will do."""
+        return None
 
 
 class Patch(Value):
@@ -116,13 +123,23 @@ class Given(Value):
     """
 
     values: dict[str, Tensor] = field(repr=False)
+    holds_values = True
 
     def __post_init__(self) -> None:
         for hook, value in self.values.items():
+            if not isinstance(value, Tensor):
+                raise ValueError(f"the given value at {hook} is {type(value)}, not a tensor.")
             _check_finite(f"the given value at {hook}", value, allow=("attn_scores",), hook=hook)
 
     def __call__(self, old: Tensor, place: Place) -> Tensor:
-        return place.pick(self.values[place.hook].to(old.device, old.dtype))
+        given, recorded = self.values[place.hook], place.base.values[place.hook]
+        if given.shape[1:] != recorded.shape[1:]:
+            raise ValueError(
+                f"the given value at {place.hook} has the shape [prompt, "
+                f"{', '.join(map(str, given.shape[1:]))}], a run there has [prompt, "
+                f"{', '.join(map(str, recorded.shape[1:]))}]."
+            )
+        return place.pick(given)
 
     def prepare(self, preparation: Preparation) -> Value:
         n_prompts = len(preparation.task)
@@ -136,7 +153,13 @@ class Given(Value):
                     f"the given value at {hook} has the shape {tuple(self.values[hook].shape)}, "
                     f"but the task has {n_prompts} prompts: the first axis must be the prompt."
                 )
-        return Given({hook: self.values[hook][preparation.prompts] for hook in preparation.hooks})
+        model, prompts = preparation.model, preparation.prompts
+        return Given(
+            {
+                hook: self.values[hook][prompts].to(model.device, model.dtype)
+                for hook in preparation.hooks
+            }
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -148,6 +171,7 @@ class Mean(Value):
 
     reference: Task | None = None
     """None takes the task itself."""
+    holds_values = True
 
     def __call__(self, old: Tensor, place: Place) -> Tensor:
         raise RuntimeError("prepare() turns this value into the one that is put.")
@@ -164,6 +188,11 @@ class Resample(Value):
     reference: Task | None = None
     """None takes the task itself."""
     seed: int = 0
+    holds_values = True
+
+    @property
+    def name(self) -> str:
+        return f"resample (seed {self.seed})"
 
     def __call__(self, old: Tensor, place: Place) -> Tensor:
         raise RuntimeError("prepare() turns this value into the one that is put.")
@@ -181,8 +210,12 @@ class Constant(Value):
     def __post_init__(self) -> None:
         _check_vector("Constant", self.value)
 
+    @property
+    def width(self) -> int | None:
+        return _width(self.value)
+
     def __call__(self, old: Tensor, place: Place) -> Tensor:
-        return _like(self.value, old, "Constant").expand_as(old)
+        return _like(self.value, old).expand_as(old)
 
 
 @dataclass(frozen=True, eq=False)
@@ -194,8 +227,12 @@ class Add(Value):
     def __post_init__(self) -> None:
         _check_vector("Add", self.value)
 
+    @property
+    def width(self) -> int | None:
+        return _width(self.value)
+
     def __call__(self, old: Tensor, place: Place) -> Tensor:
-        return old + _like(self.value, old, "Add")
+        return old + _like(self.value, old)
 
 
 @dataclass(frozen=True, eq=False)
@@ -206,6 +243,8 @@ class Scale(Value):
 
     def __post_init__(self) -> None:
         _check_vector("Scale", self.factor)
+        if _width(self.factor) is not None:
+            raise ValueError("Scale takes one number; for directions there are Remove and Keep.")
 
     def __call__(self, old: Tensor, place: Place) -> Tensor:
         return old * self.factor
@@ -225,7 +264,11 @@ class _Subspace(Value):
         kind = type(self).__name__
         directions = torch.atleast_2d(torch.as_tensor(self.directions))
         _check_finite(f"{kind}(directions)", directions)
-        if directions.ndim != 2 or torch.linalg.matrix_rank(directions.double()) < len(directions):
+        if (
+            directions.ndim != 2
+            or 0 in directions.shape
+            or torch.linalg.matrix_rank(directions.double()) < len(directions)
+        ):
             raise ValueError(
                 f"{kind}(directions) needs linearly independent rows [n, d]; the shape is "
                 f"{tuple(directions.shape)}."
@@ -233,13 +276,12 @@ class _Subspace(Value):
         basis, _ = torch.linalg.qr(directions.double().T)  # [d, n], orthonormal columns
         object.__setattr__(self, "_basis", basis)
 
+    @property
+    def width(self) -> int | None:
+        return int(torch.atleast_2d(torch.as_tensor(self.directions)).shape[-1])
+
     def _projected(self, x: Tensor) -> Tensor:
         basis = self._basis.to(x.device, x.dtype)  # type: ignore[attr-defined]
-        if basis.shape[0] != x.shape[-1]:
-            raise ValueError(
-                f"{type(self).__name__}'s directions have {basis.shape[0]} dimensions, the value "
-                f"they are put at has {x.shape[-1]}."
-            )
         projected: Tensor = x @ basis @ basis.T
         return projected
 
@@ -286,7 +328,7 @@ def as_value(value: str | Value) -> Value:
     """
     if isinstance(value, Value):
         return value
-    if value not in NAMED:
+    if not isinstance(value, str) or value not in NAMED:
         raise ValueError(
             f"value={value!r} is not one of {', '.join(NAMED)}; others are made with their "
             "arguments, as Add(vector)."
@@ -300,7 +342,7 @@ def _of_reference(
     return reference_values(
         preparation.model,
         preparation.task,
-        reference or preparation.task,
+        preparation.task if reference is None else reference,
         preparation.prompts,
         preparation.hooks,
         seed,
@@ -308,8 +350,16 @@ def _of_reference(
     )
 
 
-def _check_vector(kind: str, value: float | Tensor) -> None:
+def _width(value: float | Tensor) -> int | None:
     tensor = torch.as_tensor(value)
+    return None if tensor.ndim == 0 else len(tensor)
+
+
+def _check_vector(kind: str, value: float | Tensor) -> None:
+    try:
+        tensor = torch.as_tensor(value)
+    except (TypeError, ValueError, RuntimeError):
+        raise ValueError(f"{kind} takes a number or a vector, not {value!r}.") from None
     if tensor.ndim > 1:
         raise ValueError(
             f"{kind} takes a number or a vector, not a tensor of shape {tuple(tensor.shape)}."
@@ -324,11 +374,5 @@ def _check_finite(what: str, value: Tensor, allow: tuple[str, ...] = (), hook: s
         raise ValueError(f"{what} holds {bad} numbers that are NaN or infinite.")
 
 
-def _like(value: float | Tensor, old: Tensor, kind: str) -> Tensor:
-    tensor = torch.as_tensor(value, dtype=old.dtype, device=old.device)
-    if tensor.ndim == 1 and tensor.shape[0] != old.shape[-1]:
-        raise ValueError(
-            f"{kind} has {tensor.shape[0]} numbers, the last axis of the value that it is put at "
-            f"has {old.shape[-1]}."
-        )
-    return tensor
+def _like(value: float | Tensor, old: Tensor) -> Tensor:
+    return torch.as_tensor(value, dtype=old.dtype, device=old.device)
