@@ -198,3 +198,9 @@ def test_the_golden_numbers_of_a_fixed_model() -> None:
     model, task = random_model(CFG), small_task(CFG)
     found = agreement(sweep(model, task, "z"), attribute(model, task, "z"))
     assert (round(found.pearson.estimate, 3), round(found.largest_difference, 3)) == GOLDEN
+
+
+def test_estimates_are_held_only_against_patching() -> None:
+    model, task = random_model(CFG), small_task(CFG)
+    with pytest.raises(ValueError, match="put 'zero' in place, but estimates are of patching"):
+        agreement(sweep(model, task, "z", "zero"), attribute(model, task, "z"))

@@ -254,3 +254,11 @@ def test_a_metric_without_a_gradient_says_so() -> None:
 def test_the_golden_number_of_a_fixed_model() -> None:
     best = attribute(random_model(CFG), small_task(CFG), "z").top(1)[0]
     assert (best.name, round(best.effect, 4)) == GOLDEN
+
+
+def test_pairs_that_are_padded_differently_are_refused() -> None:
+    model, task = random_model(CFG), small_task(CFG)
+    corrupted = task.corrupted.clone()
+    corrupted[0, :2] = 0  # the padding token
+    with pytest.raises(ValueError, match="are padded on the left differently"):
+        attribute(model, replace(task, corrupted=corrupted), "z")
