@@ -3,6 +3,7 @@ shapes, prompts, random weights, clocks, memory, and how results are shown."""
 
 from __future__ import annotations
 
+import argparse
 import json
 import math
 import platform
@@ -117,6 +118,16 @@ def random_weights(shape: Shape, seed: int = 0) -> dict[str, Tensor]:
     for norm in [*norms, "ln_final"]:
         state |= {f"{norm}.w": 1 + draw(d), f"{norm}.b": draw(d)}
     return state | {"unembed.W_U": draw(d, shape.d_vocab)}
+
+
+def parser(doc: str | None) -> argparse.ArgumentParser:
+    """The options that every benchmark of a shape has."""
+    made = argparse.ArgumentParser(description=(doc or "").splitlines()[0])
+    made.add_argument("--shape", default="gpt2-small", choices=list(SHAPES))
+    made.add_argument("--layers", type=int, help="a shallower model, to try things out")
+    made.add_argument("--prompts", type=int, default=8, help="pairs of prompts")
+    made.add_argument("--out", type=Path, help="also write the rows as JSON")
+    return made
 
 
 def timed(function: Callable[[], T]) -> tuple[float, T]:

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import statistics
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,6 +22,7 @@ from common import (
     Prompts,
     Table,
     machine,
+    parser,
     peak_memory,
     random_weights,
     save,
@@ -95,17 +95,12 @@ COLUMNS = (
 
 def parse() -> argparse.Namespace:
     """The command line."""
-    assert __doc__ is not None
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--peers", nargs="+", default=["tl4", "auto-circuit"])
-    parser.add_argument("--pairs", type=int, default=3, help="timed pairs of each row")
-    parser.add_argument("--shape", default="gpt2-small", choices=list(SHAPES))
-    parser.add_argument("--layers", type=int, help="a shallower model, to try things out")
-    parser.add_argument("--prompts", type=int, default=8, help="pairs of prompts")
-    parser.add_argument("--tokens", type=int, default=15, help="length of the prompts")
-    parser.add_argument("--position", type=int, default=10, help="where the prompts differ")
-    parser.add_argument("--out", type=Path, help="also write the rows as JSON")
-    return parser.parse_args()
+    options = parser(__doc__)
+    options.add_argument("--peers", nargs="+", default=["tl4", "auto-circuit"])
+    options.add_argument("--pairs", type=int, default=3, help="timed pairs of each row")
+    options.add_argument("--tokens", type=int, default=15, help="length of the prompts")
+    options.add_argument("--position", type=int, default=10, help="where the prompts differ")
+    return options.parse_args()
 
 
 def main() -> None:

@@ -28,6 +28,7 @@ from common import (
     Table,
     machine,
     matrix_product_rate,
+    parser,
     peak_memory,
     random_weights,
     save,
@@ -151,18 +152,13 @@ COLUMNS = (
 
 def parse() -> argparse.Namespace:
     """The command line."""
-    assert __doc__ is not None
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--sample", type=int, default=60, help="edges by full runs")
-    parser.add_argument("--shape", default="gpt2-small", choices=list(SHAPES))
-    parser.add_argument("--layers", type=int, help="a shallower model, to try things out")
-    parser.add_argument("--prompts", type=int, default=8, help="pairs of prompts")
-    parser.add_argument("--tokens", type=int, default=15, help="length of the prompts")
-    parser.add_argument("--position", type=int, default=10, help="where the prompts differ")
-    parser.add_argument("--resume", type=Path, help="file from which sweep_edges goes on")
-    parser.add_argument("--no-count", dest="count", action="store_false", help="skip the FLOP")
-    parser.add_argument("--out", type=Path, help="also write the rows as JSON")
-    return parser.parse_args()
+    options = parser(__doc__)
+    options.add_argument("--sample", type=int, default=60, help="edges by full runs")
+    options.add_argument("--tokens", type=int, default=15, help="length of the prompts")
+    options.add_argument("--position", type=int, default=10, help="where the prompts differ")
+    options.add_argument("--resume", type=Path, help="file from which sweep_edges goes on")
+    options.add_argument("--no-count", dest="count", action="store_false", help="skip the FLOP")
+    return options.parse_args()
 
 
 def main() -> None:

@@ -14,7 +14,6 @@ import argparse
 import itertools
 import statistics
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -28,6 +27,7 @@ from common import (
     machine,
     matrix_product_rate,
     note,
+    parser,
     random_weights,
     save,
     timed,
@@ -117,19 +117,14 @@ def _about(row: dict[str, Any]) -> str:
 
 def parse() -> argparse.Namespace:
     """The command line."""
-    assert __doc__ is not None
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--peers", nargs="+", default=["tl39", "tl4", "nnsight"])
-    parser.add_argument("--sites", nargs="+", default=["z"], choices=SITES)
-    parser.add_argument("--positions", type=int, nargs="+", default=[10, 1], help="difference at")
-    parser.add_argument("--prompt-lengths", type=int, nargs="+", default=[15])
-    parser.add_argument("--prompts", type=int, default=8, help="pairs of prompts")
-    parser.add_argument("--shape", default="gpt2-small", choices=list(SHAPES))
-    parser.add_argument("--layers", type=int, help="a shallower model, to try things out")
-    parser.add_argument("--pairs", type=int, default=3, help="timed pairs of each row")
-    parser.add_argument("--peer-layers", type=int, help="layers that peers run; extrapolated")
-    parser.add_argument("--out", type=Path, help="also write the rows as JSON")
-    return parser.parse_args()
+    options = parser(__doc__)
+    options.add_argument("--peers", nargs="+", default=["tl39", "tl4", "nnsight"])
+    options.add_argument("--sites", nargs="+", default=["z"], choices=SITES)
+    options.add_argument("--positions", type=int, nargs="+", default=[10, 1], help="difference at")
+    options.add_argument("--prompt-lengths", type=int, nargs="+", default=[15])
+    options.add_argument("--pairs", type=int, default=3, help="timed pairs of each row")
+    options.add_argument("--peer-layers", type=int, help="layers that peers run; extrapolated")
+    return options.parse_args()
 
 
 def main() -> None:

@@ -39,7 +39,12 @@ class Entry:
 
     def __le__(self, other: Entry) -> bool:
         """Whether what enters here has passed, or is, the other entry: both are on the stream."""
-        return (self.layer, self.stage == "mid") <= (other.layer, other.stage == "mid")
+        return self.order <= other.order
+
+    @property
+    def order(self) -> tuple[int, bool]:
+        """Sorts entries from the first in a run to the last."""
+        return self.layer, self.stage == "mid"
 
     @property
     def hook_name(self) -> str:

@@ -29,7 +29,7 @@ from ..tasks.task import Task
 from .cone import Cone, Entry
 from .effects import Axis, Effects, Mode
 from .graph import Graph, Receiver, written_changes, written_hooks
-from .head_sites import InputSite, qkv_hooks
+from .head_sites import InputSite, head_inputs, qkv_hooks
 from .measure import Batch, Measurement, Progress, TellMemory, Window
 from .partial import PartialResult
 from .precision import MeasuredError, Precision
@@ -302,12 +302,7 @@ class _Edges:
         prompt = window.prompt.repeat(len(senders))
         for cone, rows in batch.chunks(prompt, window.start):
             x = block.ln1(cone.stream(receiver.entry(self.model.cfg)) + changes[rows])
-            if receiver.kind == "v":
-                parts.append(block.attn.values(x))
-            elif receiver.kind == "k":
-                parts.append(block.attn.keys(x, cone.window))
-            else:
-                parts.append(block.attn.queries(x, cone.window))
+            parts.append(head_inputs(block.attn, receiver.kind, x, cone.window))
         return torch.cat(parts)
 
     def _changes(

@@ -18,11 +18,10 @@ from .cone import Cone
 from .measure import Batch
 from .site import Site
 from .sites import get_site
-from .targets import position_index
+from .targets import Positions, choose_targets
 from .values import Place, Value, as_value
 
 Units = int | Sequence[int] | None
-At = str | int | Sequence[str | int] | None
 
 
 @dataclass(frozen=True)
@@ -42,9 +41,9 @@ class Intervention:
     """What is put there: see `cutaway.patching.values`."""
     units: Units = None
     """Heads (key-value heads for k and v) or neurons; None means all."""
-    positions: At = None
+    positions: Positions = None
     """Names of the task, or indices, all replaced together; None means all positions."""
-    keys: At = None
+    keys: Positions = None
     """Of patterns and scores: which keys; None means all."""
 
     @property
@@ -191,16 +190,9 @@ def _unit_mask(cfg: ModelConfig, site: Site, one: Intervention) -> Bool[Tensor, 
     return mask
 
 
-def _position_mask(task: Task, positions: At) -> Bool[Tensor, "prompt pos"] | None:
-    if positions is None or positions == "all":
-        return None
-    listed = _listed(positions)
-    if not listed:
-        raise ValueError("the list of positions is empty.")
-    mask = torch.zeros(task.clean.shape, dtype=torch.bool)
-    for position in listed:
-        mask.scatter_(1, position_index(task, position)[:, None], True)
-    return mask
+def _position_mask(task: Task, positions: Positions) -> Bool[Tensor, "prompt pos"] | None:
+    targets = choose_targets(task, "all" if positions is None else positions)
+    return targets.together(task.clean.shape[1])
 
 
 def _listed(value: Any) -> list[Any]:

@@ -10,7 +10,9 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from ..model.attention_context import AttentionContext
 from ..model.config import ModelConfig
+from ..model.transformer import Attention
 from .cone import Entry, after_attention, key_value_hooks
 from .site import Rows, Site
 from .values import Place
@@ -169,6 +171,16 @@ def qkv_hooks(cfg: ModelConfig, layer: int) -> dict[str, str]:
     """Where queries, keys and values pass as attention uses them, by "q", "k" and "v"."""
     k, v = key_value_hooks(cfg, layer)
     return {"q": k.removesuffix("k") + "q", "k": k, "v": v}
+
+
+def head_inputs(
+    attn: Attention, kind: str, x: Float[Tensor, "row window d_model"], context: AttentionContext
+) -> Float[Tensor, "row window head d_head"]:
+    """What all heads make of the normalised stream x: queries ("q"), keys ("k") or values ("v"),
+    as attention uses them."""
+    if kind == "v":
+        return attn.values(x)
+    return attn.queries(x, context) if kind == "q" else attn.keys(x, context)
 
 
 def heads_of(unit: Int[Tensor, "row 1"], group: int) -> Int[Tensor, "row group"]:

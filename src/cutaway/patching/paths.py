@@ -20,7 +20,7 @@ from ..tasks.task import Task
 from .cone import Cone, Entry
 from .effects import Axis, Effects, Mode
 from .graph import Graph, Receiver, Sender, written_changes, written_hooks
-from .head_sites import qkv_hooks
+from .head_sites import head_inputs, qkv_hooks
 from .measure import Batch, Hook, Measurement, Progress, TellMemory
 from .targets import Positions, choose_targets
 
@@ -90,7 +90,14 @@ def sweep_paths(
     n_members = sum(map(len, starts))
     held = n_members * model.cfg.d_model * (1 + len({_entry(model, r) for e in ends for r in e}))
     measurement = Measurement(model, task, mode, hooks, max_memory, held, tell_memory=tell_memory)
-    run = _Paths(measurement, starts, ends, mlps, _position_mask(task, positions), progress)
+    run = _Paths(
+        measurement,
+        starts,
+        ends,
+        mlps,
+        choose_targets(task, positions).together(task.clean.shape[1]),
+        progress,
+    )
     axes = (Axis("sender", _labels(starts)), Axis("receiver", _labels(ends)))
     patched = run.run()
     return Effects(
@@ -137,7 +144,7 @@ def _check_paths(
                 "is then fixed: make it an entry of its own."
             )
         for start in starts if chosen else ():
-            last = max((_entry(model, receiver) for receiver in end), key=_order)
+            last = max((_entry(model, receiver) for receiver in end), key=lambda entry: entry.order)
             for sender in start:
                 if not sender.entry(model.cfg) <= last:
                     raise ValueError(
@@ -146,27 +153,12 @@ def _check_paths(
                     )
 
 
-def _order(entry: Entry) -> tuple[int, bool]:
-    return entry.layer, entry.stage == "mid"
-
-
 def _receiver_hooks(model: HookedTransformer, ends: Sequence[tuple[Receiver, ...]]) -> list[str]:
     found = []
     for receiver in {receiver for end in ends for receiver in end}:
         if receiver.kind in ("q", "k", "v"):
             found.append(qkv_hooks(model.cfg, receiver.layer)[receiver.kind])
     return sorted(found)
-
-
-def _position_mask(task: Task, positions: Positions) -> Tensor | None:
-    """[prompt, pos]; None for all."""
-    targets = choose_targets(task, positions)
-    if targets.index is None:
-        return None
-    mask = torch.zeros(task.clean.shape, dtype=torch.bool)
-    for index in targets.index:
-        mask.scatter_(1, index[:, None], True)
-    return mask
 
 
 class _Paths:
@@ -244,7 +236,7 @@ class _Paths:
         shape = (len(options), len(prompt), *written.shape[2:])
         change = written.new_zeros(shape)  # [option, prompt, window, d_model]
         found = {}
-        last = max(wanted, key=_order)
+        last = max(wanted, key=lambda entry: entry.order)
         stages: list[Entry] = []
         for layer in range(cfg.n_layers + 1):
             stages.append(Entry(layer))
@@ -325,11 +317,7 @@ def _put_in(
 
         return f"blocks.{receiver.layer}.hook_mlp_out", put_output
     x = block.ln1(stream)
-    if receiver.kind == "v":
-        heads = block.attn.values(x)
-    else:
-        project = block.attn.queries if receiver.kind == "q" else block.attn.keys
-        heads = project(x, cone.window)
+    heads = head_inputs(block.attn, receiver.kind, x, cone.window)
     part = heads[:, :, receiver.head]
 
     def put_input(old: Tensor, *, hook: object) -> Tensor:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from numbers import Integral
 
 import torch
-from jaxtyping import Int
+from jaxtyping import Bool, Int
 from torch import Tensor
 
 from ..model.config import ModelConfig
@@ -14,7 +15,7 @@ from ..tasks.task import Task
 from .effects import Axis
 from .site import Site
 
-Positions = str | int | Sequence[str] | Sequence[int] | None
+Positions = str | int | Sequence[str | int] | Sequence[str] | Sequence[int] | None
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,13 @@ class Targets:
     def __len__(self) -> int:
         return 1 if self.index is None else len(self.index)
 
+    def together(self, n_pos: int) -> Bool[Tensor, "prompt pos"] | None:
+        """All options at once: True at each of them; None where that is everywhere."""
+        if self.index is None:
+            return None
+        mask = torch.zeros(self.index.shape[1], n_pos, dtype=torch.bool)
+        return mask.scatter(1, self.index.T, True)
+
 
 def choose_targets(task: Task, positions: Positions) -> Targets:
     """Resolve `positions` (see `sweep`) against a task.
@@ -40,8 +48,8 @@ def choose_targets(task: Task, positions: Positions) -> Targets:
     if positions is None:
         positions = "named" if task.positions else "each"
     chosen: Sequence[str | int]
-    if isinstance(positions, int):
-        chosen = [positions]
+    if isinstance(positions, int | Integral):
+        chosen = [int(positions)]
     elif not isinstance(positions, str):
         chosen = list(positions)
     elif positions == "all":
@@ -78,7 +86,7 @@ def position_index(task: Task, position: str | int) -> Int[Tensor, " prompt"]:
                 f"the task {task.name} has {position} outside the prompts' {n_pos} tokens."
             )
         return index
-    if not isinstance(position, int):
+    if not isinstance(position, int | Integral):
         raise ValueError(f"the position {position!r} is neither a name nor a whole number.")
     if not 0 <= position < n_pos:
         raise ValueError(f"position {position} is outside the prompts' {n_pos} tokens.")
