@@ -178,13 +178,14 @@ def take_positions(x: Float[Tensor, "row pos d"], index: Int[Tensor, "row read"]
     return x.gather(1, index[..., None].expand(-1, -1, x.shape[-1]))
 
 
-class _Prefix:
+class Prefix:
     """Keys and values before the window: those of the base run's prompts."""
 
     def __init__(self, k: Tensor, v: Tensor) -> None:
         self._k, self._v = k, v  # [row, start, kv, d_head]
 
     def extend(self, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        """All keys and values that the window sees, from those inside it."""
         return torch.cat([self._k, k], dim=1), torch.cat([self._v, v], dim=1)
 
 
@@ -248,21 +249,23 @@ class Cone:
             if at == last and narrow:
                 resid, at_reads = self._last_block(resid), True
             else:
-                resid = blocks[at](resid, self.window, self._prefix(at))
+                resid = blocks[at](resid, self.window, self.prefix(at))
         if not at_reads:
             resid = take_positions(resid, self.read_in_window)
-        return self._with_base_reads(resid)
+        return self.with_base_reads(resid)
 
-    def _with_base_reads(self, resid: Float[Tensor, "row read d_model"]) -> Tensor:
+    def with_base_reads(self, resid: Float[Tensor, "row read d_model"]) -> Tensor:
+        """What is read: where a row reads before the window, the base run's stream."""
         if not bool(self.reads_base.any()):
             return resid
         return torch.where(self.reads_base[..., None], self.base.final()[self.prompts], resid)
 
-    def _prefix(self, layer: int) -> _Prefix | None:
+    def prefix(self, layer: int) -> Prefix | None:
+        """The base run's keys and values before the window; None where it begins at 0."""
         if self.start == 0:
             return None
         k, v = self.base.keys_and_values(layer)
-        return _Prefix(k[self.prompts, : self.start], v[self.prompts, : self.start])
+        return Prefix(k[self.prompts, : self.start], v[self.prompts, : self.start])
 
     def _last_block(self, resid: Float[Tensor, "row window d_model"]) -> Tensor:
         """The last block, only where the metric reads: [row, read, d_model]."""
@@ -271,7 +274,7 @@ class Cone:
         cfg, attn = block.cfg, block.attn
         x = block.ln1(resid)
         k, v = attn.keys(x, self.window), attn.values(x)
-        prefix = self._prefix(layer)
+        prefix = self.prefix(layer)
         if prefix is not None:
             k, v = prefix.extend(k, v)
         x = take_positions(x, self.read_in_window)

@@ -248,6 +248,7 @@ class Measurement:
         """Batches and cones run inside it, so that products have the chosen precision."""
         return arithmetic(self.precision, self.model.device)
 
+    @torch.no_grad()
     def _batch(self, prompts: slice) -> Batch:
         task, model = self.task, self.model
         into, out_of = task.corrupted[prompts], task.clean[prompts]

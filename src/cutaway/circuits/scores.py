@@ -1,0 +1,75 @@
+"""`EdgeScores`: what a discovery method says of every edge of a model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float
+from numpy.typing import NDArray
+
+from ..model.config import ModelConfig
+from ..patching.effects import Effects
+from .wiring import Mask
+
+Floats = NDArray[np.float64]
+
+NORMALISED = "share of the difference between clean and corrupted"
+
+
+@dataclass(frozen=True, eq=False)
+class EdgeScores:
+    """One signed number for each edge: positive where the edge helps the answer.
+
+    Example:
+        >>> scores = ca.circuits.score(model, task, "eap")
+        >>> scores.top(3)
+    """
+
+    cfg: ModelConfig = field(repr=False)
+    method: str
+    values: Float[Floats, " edge"] = field(repr=False)
+    """In the order of `Graph.edges`."""
+    unit: str = NORMALISED
+    effects: Effects | None = field(default=None, repr=False)
+    """The values of every prompt, where the method has them."""
+    kept: Bool[Mask, "receiver sender"] | None = field(default=None, repr=False)
+    """The edges that the method itself has chosen, where it chooses (ACDC)."""
+    settings: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not np.isfinite(self.values).all():
+            bad = int((~np.isfinite(self.values)).sum())
+            raise ValueError(
+                f"{self.method} gives {bad} edges a score that is NaN or infinite: the metric or "
+                "its gradient is not finite on this task."
+            )
+
+    def top(self, k: int = 10) -> list[tuple[str, float]]:
+        """The k edges with the largest scores, of either sign."""
+        from ..patching.graph import Graph
+
+        names = Graph(self.cfg).edge_names
+        order = np.argsort(-np.abs(self.values), kind="stable")[:k]
+        return [(names[i], float(self.values[i])) for i in order]
+
+
+def scores_of_effects(
+    cfg: ModelConfig, method: str, effects: Effects, settings: Mapping[str, Any]
+) -> EdgeScores:
+    """Scores that are normalised effects.
+
+    Raises:
+        ValueError: clean and corrupted prompts have one mean metric.
+    """
+    gap = float((effects.clean - effects.corrupted).mean())
+    if gap == 0:
+        raise ValueError(
+            f"the {effects.metric} has the same mean on the clean and on the corrupted prompts, so "
+            "there is no difference to express effects in: choose other prompts."
+        )
+    values = effects.per_prompt.mean(-1) / gap
+    return EdgeScores(cfg, method, values, effects=effects, settings=settings)
