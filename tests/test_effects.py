@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from scipy import stats
 
 from cutaway.patching.effects import Axis, Effect, Effects
 
@@ -45,6 +50,60 @@ def test_top_is_ordered_by_size_and_intervals_hold_the_effect() -> None:
     assert [entry.name for entry in top] == ["0.2", "0.1", "1.0"]
     assert all(entry.low <= entry.effect <= entry.high for entry in top)
     assert str(top[2]).startswith("1.0: -0.250 [")
+
+
+@pytest.mark.parametrize("mode", ["denoising", "noising"])
+def test_discoveries_are_the_interventions_with_an_effect_the_largest_first(mode) -> None:
+    base = effects(mode)
+    noise = np.random.default_rng(1).normal(0, 0.3, base.patched.shape).astype(np.float32)
+    noisy = dataclasses.replace(base, patched=base.patched + noise)
+    found = noisy.discoveries()
+    assert [entry.name for entry in found] == ["0.2", "0.1", "1.0", "1.1"]
+    assert found == noisy.top(4)
+
+
+def test_what_changes_nothing_has_the_p_value_one() -> None:
+    base = effects()
+    same = dataclasses.replace(base, patched=np.broadcast_to(base.corrupted, base.patched.shape))
+    assert same.p_values().tolist() == [[1.0] * 3] * 2 and same.discoveries() == []
+
+
+@given(st.integers(0, 2**32 - 1), st.floats(0.01, 0.5), st.integers(7, 12))
+@settings(max_examples=25)
+def test_discoveries_grow_with_the_rate_and_do_not_ask_for_the_order_of_axes(
+    seed, rate, n_prompts
+) -> None:
+    rng = np.random.default_rng(seed)
+    shift = rng.choice([0.0, 1.0, -2.0], (2, 3, 1))
+    patched = rng.normal(shift, 1.0, (2, 3, n_prompts))
+    base = Effects("z", "denoising", AXES, patched, np.full(n_prompts, 3.0), np.zeros(n_prompts),
+                   "m")  # fmt: skip
+    turned = dataclasses.replace(base, axes=AXES[::-1], patched=patched.swapaxes(0, 1))
+    assume(2.0 ** (1 - n_prompts) <= rate)
+    found = {entry.name for entry in base.discoveries(rate)}
+    assert found == {entry.name for entry in turned.discoveries(rate)}
+    assert found <= {entry.name for entry in base.discoveries(min(0.9, 1.5 * rate))}
+    surviving = stats.false_discovery_control(base.p_values(), axis=None) <= rate
+    assert len(found) == surviving.sum()
+
+
+def test_one_effect_among_thousands_is_found_though_the_first_draws_are_too_coarse() -> None:
+    rng = np.random.default_rng(0)
+    patched = rng.normal(0, 1.0, (3000, 40))
+    patched[17] += 2.0
+    axis = Axis("edge", tuple(f"e{i}" for i in range(3000)))
+    many = Effects("edges", "denoising", (axis,), patched, np.full(40, 4.0), np.zeros(40), "m")
+    assert [entry.name for entry in many.discoveries()] == ["e17"]
+    coarse = many.p_values()
+    assert coarse.min() == pytest.approx(1 / 10_001)
+    assert not (stats.false_discovery_control(coarse) <= 0.05).any()
+
+
+def test_too_few_prompts_for_any_discovery_are_refused() -> None:
+    few = np.ones(4, np.float32)
+    one = Effects("z", "denoising", AXES[:0], few, few, 0 * few, "m")
+    with pytest.raises(ValueError, match="With 4 prompts no p-value is below 0.125, so nothing"):
+        one.discoveries()
 
 
 def test_a_frame_has_one_row_for_each_intervention() -> None:

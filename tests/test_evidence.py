@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -9,11 +12,17 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from cutaway import evidence
-from cutaway.evidence import Interval, bootstrap_mean, bootstrap_ratio, proportion
+from cutaway.evidence import Interval, bootstrap_mean, bootstrap_ratio, proportion, resampling
 
 
 def sample(*shape: int, seed: int = 0, mean: float = 0.0) -> np.ndarray:
     return np.random.default_rng(seed).normal(mean, 1.0, shape)
+
+
+def test_the_package_loads_numpy_and_nothing_heavier() -> None:
+    code = "import sys, cutaway.evidence; print(*sorted(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert not {"scipy", "torch", "jaxtyping", "matplotlib"} & set(done.stdout.split())
 
 
 def test_the_mean_has_scipys_percentile_interval() -> None:
@@ -54,7 +63,7 @@ def test_the_interval_holds_the_mean_as_often_as_it_says() -> None:
 def test_ratios_do_not_depend_on_how_they_are_chunked(monkeypatch: pytest.MonkeyPatch) -> None:
     top, bottom = sample(3, 5, 30), sample(30, seed=1, mean=3.0)
     whole = bootstrap_ratio(top, bottom, n_resamples=300)
-    monkeypatch.setattr(evidence, "_CELLS", 1200)
+    monkeypatch.setattr(resampling, "CELLS", 1200)
     np.testing.assert_allclose(bootstrap_ratio(top, bottom, n_resamples=300), whole, rtol=1e-12)
     assert [part.shape for part in whole] == [(3, 5)] * 3
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -112,16 +113,62 @@ class Effects:
 
     def ranked(self, level: float = 0.95, seed: int = 0) -> list[Effect]:
         """Every intervention, the largest effect (of either sign) first."""
+        return self._ranked(level, seed, np.ones(self.patched.shape[:-1], dtype=np.bool_))
+
+    def _ranked(self, level: float, seed: int, kept: NDArray[np.bool_]) -> list[Effect]:
         effect, low, high = self.interval(level, seed)
         order = np.argsort(-np.abs(effect), axis=None, kind="stable")
         return [
             Effect(self._labels(index), float(effect[index]), float(low[index]), float(high[index]))
             for index in zip(*np.unravel_index(order, effect.shape), strict=True)
+            if kept[index]
         ]
 
     def top(self, k: int = 10, level: float = 0.95, seed: int = 0) -> list[Effect]:
         """The k interventions with the largest effects, of either sign."""
         return self.ranked(level, seed)[:k]
+
+    def p_values(self, seed: int = 0, finest: float | None = None) -> Float[Array, "*axes"]:
+        """That each intervention does nothing, two-sided: sign flips of its change over prompts.
+
+        Args:
+            seed: of the signs that are drawn where there are too many to count all.
+            finest: a p-value that shall be attainable; `evidence.sign_flips` says how.
+
+        Example:
+            >>> heads.p_values().shape
+            (12, 12)
+        """
+        return evidence.sign_flips(self.per_prompt, seed, finest=finest).p
+
+    def discoveries(self, rate: float = 0.05, level: float = 0.95, seed: int = 0) -> list[Effect]:
+        """The interventions that survive Benjamini and Hochberg's procedure, the largest first.
+
+        All interventions of the sweep are one family of tests. On average at most `rate` of those
+        that come back do nothing. Whether they do *much* is another question: an effect of 0.001
+        that every prompt shows comes back too. Intervals are those of each effect alone.
+
+        Args:
+            rate: the false discovery rate.
+            level: confidence level of the intervals.
+            seed: of signs and resamples.
+
+        Raises:
+            ValueError: so few prompts that no p-value could be as small as `rate`; a bad rate.
+
+        Example:
+            >>> [effect.name for effect in heads.discoveries() if abs(effect.effect) > 0.02]
+        """
+        n_prompts, n_tests = self.clean.size, math.prod(self.patched.shape[:-1])
+        if 2.0 ** (1 - n_prompts) > rate:
+            raise ValueError(
+                f"With {n_prompts} prompts no p-value is below {2.0 ** (1 - n_prompts):g}, so "
+                f"nothing can be found at the rate {rate:g}: take more prompts."
+            )
+        # A single real effect among all of them shall not be missed for want of draws.
+        p_values = self.p_values(seed, finest=min(1.0, rate / n_tests))
+        found = evidence.benjamini_hochberg(p_values, rate).found
+        return self._ranked(level, seed, found)
 
     def _labels(self, index: tuple[Any, ...]) -> dict[str, str]:
         return {axis.name: axis.labels[i] for axis, i in zip(self.axes, index, strict=True)}

@@ -1,26 +1,23 @@
-"""How sure a number is: bootstrap and Wilson intervals. Arrays in, numbers out.
+"""Intervals: percentile bootstrap for means and their ratios, Wilson for shares.
 
 The bootstrap resamples prompts with replacement and takes percentiles (Efron 1979; Efron and
-Tibshirani 1993, chapter 13). Resampling is a matrix product: row r of the count matrix says how
-often resample r holds each prompt, so counts @ values / n are the resampled means.
+Tibshirani 1993, chapter 13).
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-Floats = NDArray[np.float64]
+from . import resampling
+from .resampling import Floats, checked_level, finite, resampled_means
 
 LEAST_EFFECT = 0.02
 """The smallest normalised effect that is called one; 1 is the whole of clean minus corrupted."""
-
-_CELLS = 2_000_000  # numbers held at a time, in counts and in resampled means
 
 
 @dataclass(frozen=True)
@@ -76,7 +73,7 @@ def bootstrap_mean(
         >>> bootstrap_mean([1.0, 2.0, 3.0]).estimate
         2.0
     """
-    array = _checked("values", values)
+    array = finite("values", values)
     if array.ndim != 1:
         raise ValueError(f"values must be [prompt], they have the shape {array.shape}.")
     ones = np.ones(array.size)
@@ -117,14 +114,13 @@ def bootstrap_ratio(
         >>> estimate
         array([0.75, 1.75])
     """
-    top, bottom = _checked("numerator", numerator), _checked("denominator", denominator)
+    top, bottom = finite("numerator", numerator), finite("denominator", denominator)
     if bottom.ndim != 1 or top.shape[-1] != bottom.size:
         raise ValueError(
             f"numerator {top.shape} and denominator {bottom.shape} must be [..., prompt] and "
             "[prompt] over the same prompts."
         )
-    if not 0 < level < 1 or n_resamples < 1:
-        raise ValueError(f"level={level} must be between 0 and 1, n_resamples={n_resamples} >= 1.")
+    checked_level(level, n_resamples)
     centre = bottom.mean()
     if centre == 0:
         raise ValueError(
@@ -134,90 +130,6 @@ def bootstrap_ratio(
     rows, shape = top.reshape(-1, bottom.size), top.shape[:-1]
     ends = _ends(rows, bottom, (1 - level) / 2, seed, n_resamples)
     return (rows.mean(-1) / centre).reshape(shape), ends[0].reshape(shape), ends[1].reshape(shape)
-
-
-def correlation(first: ArrayLike, second: ArrayLike) -> Floats:
-    """Pearson's correlation along the last axis; NaN where either side is constant.
-
-    Args:
-        first: [..., item].
-        second: [..., item].
-
-    Example:
-        >>> float(correlation([1.0, 2.0, 3.0], [2.0, 4.0, 6.0]))
-        1.0
-    """
-    x, y = (np.asarray(values, dtype=np.float64) for values in (first, second))
-    constant = (np.ptp(x, axis=-1) == 0) | (np.ptp(y, axis=-1) == 0)
-    x, y = (values - values.mean(-1, keepdims=True) for values in (x, y))
-    spread = np.sqrt((x * x).sum(-1)) * np.sqrt((y * y).sum(-1))
-    constant |= spread == 0  # too small to be squared
-    found = (x * y).sum(-1) / np.where(constant, 1.0, spread)
-    return np.where(constant, np.nan, found.clip(-1, 1))
-
-
-def ranks(values: ArrayLike) -> Floats:
-    """The rank of each item along the last axis, from 1 on; ties share their mean rank.
-
-    The correlation of ranks is Spearman's.
-    """
-    from scipy.stats import rankdata  # loaded only where it is used
-
-    return np.asarray(rankdata(values, axis=-1), dtype=np.float64)
-
-
-def bootstrap_correlation(
-    first: ArrayLike,
-    second: ArrayLike,
-    ranked: bool = False,
-    seed: int = 0,
-    level: float = 0.95,
-    n_resamples: int = 200,
-) -> Interval:
-    """The correlation over items of two means over prompts, with its bootstrap interval.
-
-    Prompts are resampled, and not items: the interval says how far the correlation would move
-    with other prompts. It is NaN where either side is constant. One prompt cannot be resampled:
-    its interval is (-inf, inf).
-
-    Args:
-        first: [item, prompt], finite.
-        second: [item, prompt], of the same items and prompts.
-        ranked: correlate ranks (Spearman) and not values (Pearson).
-        seed: of the resamples; both sides hold the same prompts in each.
-        level: confidence level, between 0 and 1.
-        n_resamples: how many resamples.
-
-    Raises:
-        ValueError: empty or not finite values, shapes that do not fit, a bad level.
-
-    Example:
-        >>> bootstrap_correlation([[0.0, 1.0], [4.0, 6.0]], [[1.0, 1.0], [2.0, 3.0]]).estimate
-        1.0
-    """
-    a, b = _checked("first", first), _checked("second", second)
-    if a.ndim != 2 or a.shape != b.shape:
-        raise ValueError(f"first {a.shape} and second {b.shape} must be [item, prompt] alike.")
-    if not 0 < level < 1 or n_resamples < 1:
-        raise ValueError(f"level={level} must be between 0 and 1, n_resamples={n_resamples} >= 1.")
-
-    def of_means(x: Floats, y: Floats) -> Floats:
-        return correlation(ranks(x), ranks(y)) if ranked else correlation(x, y)
-
-    n = a.shape[1]
-    estimate = float(of_means(a.mean(-1), b.mean(-1)))
-    if n == 1:
-        return Interval(estimate, -math.inf, math.inf, level, n)
-    found, step = np.empty(n_resamples), max(1, _CELLS // len(a))
-    for rows, counts in _counts(n, seed, n_resamples):
-        for at in range(0, len(counts), step):
-            some = counts[at : at + step] / n
-            here = slice(rows.start + at, rows.start + at + len(some))
-            found[here] = of_means(some @ a.T, some @ b.T)
-    if np.isnan(found).all():
-        return Interval(estimate, math.nan, math.nan, level, n)
-    low, high = np.nanquantile(found, [(1 - level) / 2, (1 + level) / 2])
-    return Interval(estimate, float(low), float(high), level, n)
 
 
 def matters(
@@ -270,47 +182,17 @@ def proportion(successes: int, n: int, level: float = 0.95) -> Interval:
     return Interval(share, low, high, level, n)
 
 
-def _checked(name: str, values: ArrayLike) -> Floats:
-    array = np.asarray(values, dtype=np.float64)
-    if array.ndim == 0 or array.size == 0:
-        raise ValueError(f"{name} is empty (shape {array.shape}): at least one prompt is needed.")
-    if not np.isfinite(array).all():
-        bad = int((~np.isfinite(array)).sum())
-        raise ValueError(f"{bad} of the {array.size} numbers in {name} are not finite.")
-    return array
-
-
 def _ends(rows: Floats, bottom: Floats, tail: float, seed: int, n_resamples: int) -> Floats:
     """Both ends of the interval of every ratio: [2, item]; infinite where nothing bounds it."""
     ends = np.full((2, len(rows)), [[-np.inf], [np.inf]])
     if bottom.size == 1:
         return ends
-    divisors = _resampled(bottom[None], seed, n_resamples)[:, 0]
+    divisors = resampled_means(bottom[None], seed, n_resamples)[:, 0]
     if np.mean(divisors * np.sign(bottom.mean()) <= 0) > tail:
         return ends
     divisors[divisors == 0] = np.nan  # rare enough to be left out
-    step = max(1, _CELLS // n_resamples)
+    step = max(1, resampling.CELLS // n_resamples)
     for i in range(0, len(rows), step):
-        ratios = _resampled(rows[i : i + step], seed, n_resamples) / divisors[:, None]
+        ratios = resampled_means(rows[i : i + step], seed, n_resamples) / divisors[:, None]
         ends[:, i : i + step] = np.nanquantile(ratios, [tail, 1 - tail], axis=0)
     return ends
-
-
-def _counts(n: int, seed: int, n_resamples: int) -> Iterator[tuple[slice, Floats]]:
-    """How often each resample holds each prompt, [resample, prompt], some resamples at a time."""
-    rng = np.random.default_rng(seed)
-    step = max(1, _CELLS // n)
-    for start in range(0, n_resamples, step):
-        rows = min(step, n_resamples - start)
-        drawn = rng.integers(n, size=(rows, n)) + n * np.arange(rows)[:, None]
-        counts = np.bincount(drawn.ravel(), minlength=rows * n).reshape(rows, n)
-        yield slice(start, start + rows), counts.astype(np.float64)
-
-
-def _resampled(values: Floats, seed: int, n_resamples: int) -> Floats:
-    """Means of each row of `values` [item, prompt] in every resample: [resample, item]."""
-    n = values.shape[-1]
-    means = np.empty((n_resamples, len(values)))
-    for rows, counts in _counts(n, seed, n_resamples):
-        means[rows] = counts @ values.T / n
-    return means
