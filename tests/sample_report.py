@@ -11,8 +11,8 @@ from cutaway.views.ioi_data import (
     Behaviour,
     Comparison,
     EffectMap,
+    Expectation,
     IOIReportData,
-    Prediction,
     PromptPair,
     RoleSwap,
     TopHead,
@@ -94,7 +94,7 @@ def report_data(n_prompts: int = 2, n_heads: int = 3, size: int = len(TOKENS)) -
         token_map=effects(LAYERS, TOKENS, 4),
         head_positions=effects(names, POSITIONS, 5),
         published=(Comparison("mean logit difference", 3.5, interval(3.0), "a paper"),),
-        predictions=(Prediction("Which head?", "3.0", "3.0", True),),
+        predictions=(Expectation("Which head?", "3.0", "3.0", True),),
         settings={"model": "sample", "seed": "0"},
         timings={"baseline": 1.25},
     )

@@ -57,9 +57,10 @@ def test_every_command_names_settings_and_a_function_that_exist() -> None:
     from importlib import import_module
 
     for command in cli.COMMANDS:
-        module, name = command.settings.split(":")
-        assert getattr(import_module(module), name).__doc__
-        assert callable(getattr(cli, command.function))
+        for named in (command.settings, command.calls):
+            module, name = named.split(":")
+            found = getattr(import_module(module), name)
+            assert callable(found) and found.__doc__
 
 
 def test_an_unknown_command_gets_a_near_match_and_status_2() -> None:
@@ -160,7 +161,10 @@ ROW = {"clean": "When John and Mary went to the store, John gave a drink to", "a
         ("patch --task one.jsonl", "holds 1 prompt pair, and 2 are needed"),
         ("patch --task binary.jsonl", "is not a text file in UTF-8"),
         ("patch --task same.jsonl", "there is no difference to express effects in"),
-        ("patch --task same.jsonl --corruption abc", "--corruption is of ioi"),
+        ("patch --task same.jsonl --corruption abc", "--corruption is of tasks by name"),
+        ("patch --corruption flip", "corruption='flip' is not one of s2-flip, swap, abc"),
+        ("patch --task docstring --corruption 01", "not one of random-def, random-doc,"),
+        ("patch --task greater-than", "knows none of the sentences of greater-than"),
         ("paths --receivers 9.6.q", "has no receiver '9.6.q'"),
         ("paths --receivers 3.6", "'3.6' is a head"),
         ("paths --receivers 3.6.q+logits", "'logits' in a set of receivers"),

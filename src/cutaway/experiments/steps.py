@@ -10,6 +10,9 @@ from ..findings import RunFolder
 Show = Callable[[str, float], None]
 """Called with the name of a step and the share of it that is done, 0 to 1."""
 
+Tell = Callable[[str], None]
+"""Called with a line to show before the work begins."""
+
 
 class Steps:
     """Opens one step of a run after the other.

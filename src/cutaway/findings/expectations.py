@@ -1,4 +1,7 @@
-"""What was expected, beside what came: predictions made before a run, and published figures."""
+"""Rows of a report: what was expected beside what came, and published figures.
+
+Predictions that are stored before a run are another thing: `predictions.py`.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +11,8 @@ from ..evidence import Interval
 
 
 @dataclass(frozen=True)
-class Prediction:
-    """What was expected before the run, and what came."""
+class Expectation:
+    """What the authors of a study expect of it, and what came: one row of its report."""
 
     question: str
     """What was asked."""

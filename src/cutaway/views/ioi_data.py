@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from .. import evidence
 from ..evidence import Interval
 from ..findings import Comparison as Comparison
-from ..findings import Prediction as Prediction
+from ..findings import Expectation as Expectation
 from .attention import AttentionExample
 
 Floats = NDArray[np.floating]
@@ -168,7 +168,7 @@ class IOIReportData:
     """[head, named position]: the top heads, patched at one position at a time."""
     published: tuple[Comparison, ...] = ()
     """For models that have been studied before."""
-    predictions: tuple[Prediction, ...] = ()
+    predictions: tuple[Expectation, ...] = ()
     """What was expected."""
     settings: Mapping[str, str] = field(default_factory=dict)
     """What is needed to repeat the run: seed, versions, digest, machine."""

@@ -91,7 +91,7 @@ def _behaviour(data: MeasurementReportData) -> Section:
         ),
         title="The metric on every prompt",
         caption=f"Bars are means over {n} prompts. The corrupted prompts keep the clean prompts' "
-        f"answers: the same two tokens are compared.{thinned}",
+        f"answers.{thinned}",
         value_label=base.metric,
         dots_name="one prompt",
     )

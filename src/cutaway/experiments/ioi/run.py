@@ -12,17 +12,22 @@ from ...views.ioi_data import IOIReportData
 from ...views.ioi_report import ioi_report
 from ..saving import FinishedRun as FinishedRun
 from ..saving import origin
-from ..steps import Show, Steps
+from ..steps import Show, Steps, Tell
 from .settings import IOISettings
 from .study import IOIResults, study
 
 
-def run_ioi(settings: IOISettings, show: Show = lambda name, share: None) -> FinishedRun:
+def run_ioi(
+    settings: IOISettings,
+    show: Show = lambda name, share: None,
+    tell: Tell = lambda line: None,
+) -> FinishedRun:
     """Run the study and save it.
 
     Args:
         settings: model, prompts, seeds, where to save.
         show: told how far each step is.
+        tell: told what is worth knowing before the work begins; here nothing is.
 
     Raises:
         ValueError: a model that cannot be found, or settings that do not fit it.

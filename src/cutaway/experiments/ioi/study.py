@@ -271,7 +271,7 @@ def _attention(
 
 def _predictions(
     effects: dict[str, Effects], first: HeadReadings, without: ablation.Ablation
-) -> tuple[page.Prediction, ...]:
+) -> tuple[page.Expectation, ...]:
     """What the textbook story (Wang et al. 2022) expects of a model when S2 is flipped.
 
     `first` are the readings of the head that restores most.
@@ -294,7 +294,7 @@ def _predictions(
             resid[-1, end],
             lambda share: share > 0.5,
         ),
-        page.Prediction(
+        page.Expectation(
             "Where the head that restores most looks from END",
             "IO (as a name mover)",
             f"{most} ({number(first.looks_at[most])})",
@@ -311,5 +311,5 @@ def _predictions(
 
 def _prediction(
     question: str, expected: str, value: float, holds: Callable[[float], bool]
-) -> page.Prediction:
-    return page.Prediction(question, expected, number(float(value)), holds(float(value)))
+) -> page.Expectation:
+    return page.Expectation(question, expected, number(float(value)), holds(float(value)))

@@ -11,19 +11,17 @@ from ...attribution.agreement import agreement
 from ...findings import RunFolder
 from ...model.transformer import HookedTransformer
 from ...patching.effects import Effects
+from ...tasks.registry import TASKS
 from ...tasks.task import Task
 from ...views.measurement_data import Comparison, Measured, MeasurementReportData
 from ...views.measurement_report import measurement_report
 from ...views.measurement_sentences import findings, warnings
 from ..saving import FinishedRun, origin
-from ..steps import Show, Steps
+from ..steps import Show, Steps, Tell
 from .measure import Plan, plan
 from .settings import AttributeSettings, EdgesSettings, MeasurementSettings
 from .stopped import Kept, asked_again, how_to_go_on, resumable
-from .tasks import check_baseline, example_of, load_task
-
-Tell = Callable[[str], None]
-"""Called with a line to show before the work begins."""
+from .tasks import check_baseline, check_task, example_of, labels_of, load_task
 
 _MOST_ROWS = 5_000  # in results.json; more are in results.safetensors, all of them
 
@@ -51,6 +49,7 @@ def run_measurement(
     earlier: Kept | None = None
     if isinstance(settings, EdgesSettings):
         settings, earlier = asked_again(settings)
+    check_task(settings)
     with RunFolder.create(settings.out, settings.command, settings) as run:
         steps = Steps(run, show)
         with steps("load the model"):
@@ -69,7 +68,7 @@ def run_measurement(
             choices=_choices(settings),
             measured=measured,
             baseline=baseline,
-            prompts=task.clean_text,
+            prompts=labels_of(model, task),
             example=example_of(model, task),
             comparison=comparison,
         )
@@ -183,8 +182,8 @@ def _asked(settings: MeasurementSettings, data: MeasurementReportData) -> dict[s
     """What was asked for, in the words of the command line."""
     found = {"model": settings.model, "task": settings.task, "mode": settings.mode}
     found["prompts"] = str(data.baseline.clean.n)
-    if settings.task == "ioi":
-        found["corruption"] = settings.corruption
+    if settings.task in TASKS:
+        found["corruption"] = TASKS[settings.task].corruption(settings.corruption)
     for name, value in _choices(settings).items():
         if name in _idle(settings):
             continue

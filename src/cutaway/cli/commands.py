@@ -1,0 +1,88 @@
+"""The table of commands: for each its words, its settings and what it calls.
+
+Both are named as "module:name" and imported when the command is chosen, so that `cutaway --help`
+answers at once. To add a study: one line here; its function takes (settings, show, tell) and gives
+a `FinishedRun`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Command:
+    """One command: its words, one line about it, its settings class, and what it calls."""
+
+    words: str
+    summary: str
+    settings: str
+    """module:class"""
+    calls: str
+    """module:function; of a study (settings, show, tell) -> FinishedRun, else (settings, console)
+    -> None."""
+    is_study: bool = True
+
+
+_MEASUREMENT = "cutaway.experiments.measurements.run:run_measurement"
+
+COMMANDS = (
+    Command(
+        "run ioi",
+        "indirect object identification: which heads do it",
+        "cutaway.experiments.ioi.settings:IOISettings",
+        "cutaway.experiments.ioi.run:run_ioi",
+    ),
+    Command(
+        "patch",
+        "replace every head, layer or neuron in turn, exactly",
+        "cutaway.experiments.measurements.settings:PatchSettings",
+        _MEASUREMENT,
+    ),
+    Command(
+        "paths",
+        "patch the paths from senders to receivers, exactly",
+        "cutaway.experiments.measurements.settings:PathsSettings",
+        _MEASUREMENT,
+    ),
+    Command(
+        "edges",
+        "patch every edge between two parts, exactly",
+        "cutaway.experiments.measurements.settings:EdgesSettings",
+        _MEASUREMENT,
+    ),
+    Command(
+        "attribute",
+        "estimate by gradients what patching would do",
+        "cutaway.experiments.measurements.settings:AttributeSettings",
+        _MEASUREMENT,
+    ),
+    Command(
+        "train ioi-mini",
+        "train the embedded model again, from nothing",
+        "cutaway.training.settings:IOIMiniSettings",
+        "cutaway.cli.studies:train_ioi_mini",
+        is_study=False,
+    ),
+    Command(
+        "runs",
+        "list past runs",
+        "cutaway.cli.records:RunsSettings",
+        "cutaway.cli.records:list_runs",
+        is_study=False,
+    ),
+    Command(
+        "show",
+        "open a run's report",
+        "cutaway.cli.records:ShowSettings",
+        "cutaway.cli.records:show_run",
+        is_study=False,
+    ),
+    Command(
+        "predictions",
+        "what was predicted, what came, and how well",
+        "cutaway.cli.records:PredictionsSettings",
+        "cutaway.cli.records:show_predictions",
+        is_study=False,
+    ),
+)
