@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Literal, get_args
 import numpy as np
 
 from . import ioi_text
-from .ioi_text import CANONICAL, Template, pair_is_held_out, slot_of
-from .ioi_words import THIRD_NAMES, check_choice, names_for, templates_for, words_for
+from .ioi_text import CANONICAL, pair_is_held_out
+from .ioi_words import THIRD_NAMES, names_for, templates_for, words_for
 from .prompts import Prompt, TaskError, tokenizer_of
+from .sentences import Template, check_choice, check_count, prompt_pair
 from .task import Task
 
 if TYPE_CHECKING:
@@ -69,8 +70,7 @@ def ioi(
     check_choice("corruption", corruption, get_args(Corruption))
     check_choice("order", order, get_args(Order))
     check_choice("pairs", pairs, get_args(Pairs))
-    if n_prompts < 1:
-        raise TaskError(f"n_prompts={n_prompts}: at least one prompt is needed.")
+    check_count(n_prompts)
     tokenizer = tokenizer_of(model)
     chosen = templates_for(tokenizer, templates)
     pool = names_for(tokenizer, names)
@@ -214,55 +214,10 @@ def _prompt(
     corruption: Corruption,
     group: str | None = None,
 ) -> Prompt:
-    tokenizer = tokenizer_of(model)
-    start = model.start_tokens()
-    clean_words = _fillers(scene, (cast.io, cast.s, cast.s))
-    corrupted_words = _fillers(scene, _corrupted_names(cast, corruption))
-    clean, slots = _tokenize(tokenizer, scene.template, clean_words, start)
-    corrupted, _ = _tokenize(tokenizer, scene.template, corrupted_words, start)
-    if len(clean) > model.cfg.n_ctx:
-        raise TaskError(
-            f"Template {scene.template.id!r} makes {len(clean)} tokens, but the context of "
-            f"{model.cfg.model_name} is {model.cfg.n_ctx}: choose other templates."
-        )
+    clean = _fillers(scene, (cast.io, cast.s, cast.s))
+    corrupted = _fillers(scene, _corrupted_names(cast, corruption))
     io, s1 = ("first", "second") if scene.io_first else ("second", "first")
-    return Prompt(
-        clean=clean,
-        corrupted=corrupted,
-        clean_text=scene.template.fill(clean_words),
-        corrupted_text=scene.template.fill(corrupted_words),
-        answer=f" {cast.io}",
-        wrong=f" {cast.s}",
-        answer_token=tokenizer.single(f" {cast.io}"),
-        wrong_token=tokenizer.single(f" {cast.s}"),
-        positions={
-            "IO": slots[io],
-            "S1": slots[s1],
-            "S1+1": slots[s1] + 1,
-            "S2": slots["subject"],
-            "END": len(clean) - 1,
-        },
-        group=scene.template.id if group is None else group,
+    places = {"IO": (io, 0), "S1": (s1, 0), "S1+1": (s1, 1), "S2": ("subject", 0)}
+    return prompt_pair(
+        model, scene.template, clean, corrupted, f" {cast.io}", f" {cast.s}", places, group
     )
-
-
-def _tokenize(
-    tokenizer: Tokenizer, template: Template, words: dict[str, str], start: list[int]
-) -> tuple[list[int], dict[str, int]]:
-    """Token ids of a filled template after `start`, and where each slot's first token is.
-
-    The pieces are encoded one by one, which is how the positions are known; that they make up
-    the encoding of the whole sentence is checked.
-    """
-    ids, slots = list(start), {}
-    for piece in template.pieces():
-        slot = slot_of(piece)
-        if slot is not None:
-            slots[slot] = len(ids)
-        ids += tokenizer.encode(piece.format_map(words))
-    if ids[len(start) :] != tokenizer.encode(template.fill(words)):
-        raise TaskError(
-            f"The tokenizer does not split {template.fill(words)!r} at its spaces, so positions "
-            "cannot be named; bring prompts of your own with Task.from_prompts."
-        )
-    return ids, slots

@@ -7,16 +7,11 @@ the indirect object. Every sentence here is our own.
 
 from __future__ import annotations
 
-import re
 import zlib
-from collections.abc import Mapping
-from dataclasses import dataclass
 
-
-def words(text: str) -> tuple[str, ...]:
-    """The words of a text, for lists that read better as lines."""
-    return tuple(text.split())
-
+from .sentences import Template as Template
+from .sentences import slot_of as slot_of
+from .sentences import words as words
 
 # Every name, place and object is one token in GPT-2's vocabulary when a space goes before it.
 NAMES: tuple[str, ...] = words("""
@@ -38,44 +33,11 @@ OBJECTS: tuple[str, ...] = words("""
     flower box photo camera watch lamp cup basket guitar
 """)
 
+# `{first}` and `{second}` are the two names in the order of their first mention, `{subject}` is
+# the second mention of one of them (S2). With the indirect object first the order is ABBA, with
+# the subject first BABA.
 SLOTS = ("first", "second", "subject", "place", "object")
-_SLOT = re.compile(r"( ?\{\w+\})")
 _HELD_OUT_SHARE = 10
-
-
-@dataclass(frozen=True)
-class Template:
-    """A sentence with slots that ends right before the indirect object.
-
-    `{first}` and `{second}` are the two names in the order of their first mention, `{subject}`
-    is the second mention of one of them (S2). With the indirect object first the order is ABBA,
-    with the subject first BABA.
-
-    Example:
-        >>> CANONICAL.pieces()[:4]
-        ('When', ' {first}', ' and', ' {second}')
-    """
-
-    id: str
-    """What the template is called in results."""
-    text: str
-    """The sentence; slots in braces."""
-    held_out: bool = False
-    """Never in the training text of `ioi-mini`."""
-
-    def pieces(self) -> tuple[str, ...]:
-        """Literal text and slots in turn; the space before a slot belongs to the slot."""
-        return tuple(piece for piece in _SLOT.split(self.text) if piece)
-
-    def fill(self, words: Mapping[str, str]) -> str:
-        """The sentence with a word for each slot."""
-        return self.text.format_map(words)
-
-
-def slot_of(piece: str) -> str | None:
-    """The slot's name if `piece` (of `Template.pieces`) is a slot, None if it is literal text."""
-    return piece.strip()[1:-1] if "{" in piece else None
-
 
 CANONICAL = Template(
     "canonical",

@@ -6,25 +6,15 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from . import ioi_text
-from .ioi_text import CANONICAL, Template, slot_of
+from .ioi_text import CANONICAL
 from .prompts import TaskError
+from .sentences import Template, check_choice, is_known, missing_words
 
 if TYPE_CHECKING:
     from ..model.tokenizer import Tokenizer
 
 FEWEST_NAMES = 10  # for a task with the built-in names
 THIRD_NAMES = 3  # besides IO and S, for the corruptions
-
-
-def check_choice(argument: str, value: str, allowed: Sequence[str]) -> None:
-    """Raise TaskError unless `value` is one of `allowed`."""
-    if value not in allowed:
-        raise TaskError(f"{argument}={value!r} is not one of {', '.join(allowed)}.")
-
-
-def _is_known(tokenizer: Tokenizer, template: Template) -> bool:
-    """Whether every word of the template is in the vocabulary."""
-    return not any(tokenizer.unknown_words(p) for p in template.pieces() if slot_of(p) is None)
 
 
 def templates_for(tokenizer: Tokenizer, wanted: str | Sequence[str]) -> list[Template]:
@@ -40,7 +30,7 @@ def templates_for(tokenizer: Tokenizer, wanted: str | Sequence[str]) -> list[Tem
                 f"templates={wanted!r} is neither one of {', '.join(sets)} nor a list of ids "
                 f"such as [{ioi_text.TEMPLATES[0].id!r}]."
             )
-        known = [template for template in sets[wanted] if _is_known(tokenizer, template)]
+        known = [template for template in sets[wanted] if is_known(tokenizer, template)]
         if not known:
             raise TaskError(
                 f"The tokenizer knows none of the {wanted} templates: it lacks words such as "
@@ -51,7 +41,7 @@ def templates_for(tokenizer: Tokenizer, wanted: str | Sequence[str]) -> list[Tem
     chosen = []
     for name in wanted:
         check_choice("templates", name, list(by_id))
-        if not _is_known(tokenizer, by_id[name]):
+        if not is_known(tokenizer, by_id[name]):
             raise TaskError(
                 f"The tokenizer does not know the template {name!r}: it lacks "
                 f"{_missing_words(tokenizer, by_id[name])}."
@@ -63,8 +53,7 @@ def templates_for(tokenizer: Tokenizer, wanted: str | Sequence[str]) -> list[Tem
 
 
 def _missing_words(tokenizer: Tokenizer, template: Template) -> str:
-    words = [w for p in template.pieces() if not slot_of(p) for w in tokenizer.unknown_words(p)]
-    return ", ".join(repr(word) for word in words[:3])
+    return ", ".join(repr(word) for word in missing_words(tokenizer, template)[:3])
 
 
 def names_for(tokenizer: Tokenizer, given: Sequence[str] | None) -> list[str]:

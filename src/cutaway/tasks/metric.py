@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import dataclasses
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Self
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 
@@ -34,6 +34,9 @@ class Metric(ABC):
     """What the metric is called in results."""
     whole_vocabulary: ClassVar[bool] = False
     """Needs the logits of all tokens, not only those of the answers."""
+    sign_is_the_answer: ClassVar[bool] = False
+    """Above 0 means that the prompt is answered right, and `Task.baseline` counts by it; else it
+    compares the logits of the task's answer and wrong token."""
 
     positions: Int[Tensor, "prompt read"]
     """Where logits are read; `__call__` averages over several reads."""
@@ -110,6 +113,23 @@ class LogitDifference(Metric):
         return (right.mean(-1) - other.mean(-1)).mean(-1)
 
 
+class LogitMargin(Metric):
+    """Mean logit of the correct tokens minus the largest logit of the wrong ones.
+
+    Above 0 if the answer beats every rival, whichever it is. Not linear: where the largest rival
+    changes between two runs, effects of parts need not add up.
+    """
+
+    name = "logit margin"
+    sign_is_the_answer = True
+
+    def __call__(self, logits: Float[Tensor, "... prompt read k"]) -> Float[Tensor, "... prompt"]:
+        """Logits come as correct tokens first, wrong ones after them."""
+        n_correct = self.correct.shape[1]
+        right, other = logits[..., :n_correct], logits[..., n_correct:]
+        return (right.mean(-1) - other.amax(-1)).mean(-1)
+
+
 class ProbabilityDifference(Metric):
     """Probability of the correct tokens minus that of the wrong ones, each summed; -1 to 1."""
 
@@ -121,6 +141,65 @@ class ProbabilityDifference(Metric):
         probabilities = logits.softmax(-1)
         right = _pick(probabilities, self.correct).sum(-1)
         return (right - _pick(probabilities, self.wrong).sum(-1)).mean(-1)
+
+
+@dataclass(frozen=True, eq=False)
+class ProbabilityDifferenceOfSets(ProbabilityDifference):
+    """The same where each prompt has sets of its own size, e.g. the years after and up to a year.
+
+    This is the probability difference of Hanna, Liu and Variengien (2023, section 2) if the sets
+    are those years. Short sets are filled up with tokens that `correct_in`, `wrong_in` leave out.
+
+    Example:
+        >>> metric = ProbabilityDifferenceOfSets.of_sets(torch.tensor([2]), [[5, 6, 7]], [[1]])
+        >>> metric(metric.read(torch.zeros(1, 3, 10)))
+        tensor([0.2000])
+    """
+
+    sign_is_the_answer = True
+
+    correct_in: Bool[Tensor, "prompt right"] | None = None
+    """Which entries of `correct` are in the set; None is all."""
+    wrong_in: Bool[Tensor, "prompt other"] | None = None
+    """Which entries of `wrong` are in the set; None is all."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("correct", "wrong"):
+            tokens, inside = getattr(self, name), getattr(self, f"{name}_in")
+            if inside is not None and inside.shape != tokens.shape:
+                raise ValueError(
+                    f"{name}_in has the shape {tuple(inside.shape)}, but {name} "
+                    f"{tuple(tokens.shape)}: it must say of each token whether it counts."
+                )
+
+    @classmethod
+    def of_sets(
+        cls,
+        positions: Int[Tensor, " prompt"],
+        correct: Sequence[Sequence[int]],
+        wrong: Sequence[Sequence[int]],
+    ) -> Self:
+        """One position, and two sets of tokens for each prompt, of any size.
+
+        Raises:
+            ValueError: not one set of either kind for each prompt.
+        """
+        if not len(positions) == len(correct) == len(wrong):
+            raise ValueError(
+                f"{len(positions)} positions, {len(correct)} correct and {len(wrong)} wrong sets: "
+                "one of each is needed for every prompt."
+            )
+        right, right_in = _padded(correct, positions.device)
+        other, other_in = _padded(wrong, positions.device)
+        return cls(positions[:, None], right, other, right_in, other_in)
+
+    def __call__(self, logits: Float[Tensor, "... prompt read k"]) -> Float[Tensor, "... prompt"]:
+        """Logits come for the whole vocabulary."""
+        probabilities = logits.softmax(-1)
+        right = _within(_pick(probabilities, self.correct), self.correct_in).sum(-1)
+        other = _within(_pick(probabilities, self.wrong), self.wrong_in).sum(-1)
+        return (right - other).mean(-1)
 
 
 class LogProbability(Metric):
@@ -142,3 +221,22 @@ def _pick(
 ) -> Float[Tensor, "... prompt read k"]:
     wanted = tokens.to(values.device)[:, None, :].expand(*values.shape[:-1], tokens.shape[1])
     return values.gather(-1, wanted)
+
+
+def _within(
+    values: Float[Tensor, "... prompt read k"], inside: Bool[Tensor, "prompt k"] | None
+) -> Float[Tensor, "... prompt read k"]:
+    """Zero for tokens that only fill a set up."""
+    return values if inside is None else values * inside.to(values.device)[:, None, :]
+
+
+def _padded(
+    sets: Sequence[Sequence[int]], device: torch.device
+) -> tuple[Int[Tensor, "prompt k"], Bool[Tensor, "prompt k"]]:
+    """Sets as rows of one length, and which entries are theirs; at least one column."""
+    tokens = torch.zeros(len(sets), max([1, *map(len, sets)]), dtype=torch.long, device=device)
+    inside = torch.zeros_like(tokens, dtype=torch.bool)
+    for i, row in enumerate(sets):
+        tokens[i, : len(row)] = torch.tensor(row, dtype=torch.long)
+        inside[i, : len(row)] = True
+    return tokens, inside

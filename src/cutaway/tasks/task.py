@@ -43,7 +43,8 @@ class Baseline:
     corrupted: Interval
     """Mean metric on the corrupted prompts, with the clean prompts' answers."""
     accuracy: Interval
-    """Share of the clean prompts where the answer's logit exceeds the wrong token's."""
+    """Share of the clean prompts where the answer's logit exceeds the wrong token's, or, of a
+    metric whose sign is the answer (`Metric.sign_is_the_answer`), where the metric exceeds 0."""
     metric: str
     """The metric's name."""
     clean_values: NDArray[np.float64]
@@ -297,8 +298,10 @@ class Task:
             seed: of the bootstrap.
             level: of the intervals.
         """
-        difference = LogitDifference.at(self.positions["END"], self.correct, self.wrong)
-        clean, gaps = self._measure(model, self.clean, (self.metric, difference))
+        judge = self.metric
+        if not judge.sign_is_the_answer:
+            judge = LogitDifference.at(self.positions["END"], self.correct, self.wrong)
+        clean, gaps = self._measure(model, self.clean, (self.metric, judge))
         (corrupted,) = self._measure(model, self.corrupted, (self.metric,))
         correct = gaps > 0
         return Baseline(
@@ -330,9 +333,14 @@ class Task:
         not written, nor is the metric.
 
         Raises:
-            TaskError: a position that the text does not have, or an END that is not the last
-                token; the message names the prompt.
+            TaskError: prompts without a text; a position that the text does not have, or an END
+                that is not the last token; the message names the prompt.
         """
+        if not all(self.clean_text):
+            raise TaskError(
+                f"The task {self.name!r} was made of token numbers and has no text, so that it "
+                "cannot be saved: make it again from its settings."
+            )
         counted = self._counted_in_the_text()
         rows = []
         for i in range(len(self)):

@@ -17,13 +17,16 @@ class MeasurementSettings:
     model: str = "ioi-mini"
     """An embedded model, a folder, or a name on the Hugging Face Hub such as gpt2."""
     task: str = "ioi"
-    """ioi, or a JSONL file of prompt pairs (docs/quickstart.md says how to write one)."""
+    """ioi, greater-than, docstring, gendered-pronoun, repeated-tokens,
+    country-capital, subject-verb-agreement;
+    or a JSONL file of prompt pairs (docs/quickstart.md says how to write one)."""
     n_prompts: int | None = None
-    """Prompt pairs; None means 64 of ioi, and all of a file."""
-    corruption: Literal["s2-flip", "swap", "abc", "random-name"] = "s2-flip"
-    """Of ioi: how the corrupted prompts differ from the clean ones."""
+    """Prompt pairs; None means 64 of a task by name, and all of a file."""
+    corruption: str | None = None
+    """Of a task by name: how the corrupted prompts differ from the clean ones
+    (docs/methods/tasks.md lists them); None means the task's own default, of ioi s2-flip."""
     seed: int = 0
-    """Of ioi's prompts, of resampled values and of the intervals."""
+    """Of the prompts of a task by name, of resampled values and of the intervals."""
     mode: Literal["denoising", "noising"] = "denoising"
     """denoising: is a part enough to bring the answer back? noising: is it needed for it?"""
     device: str = "cpu"

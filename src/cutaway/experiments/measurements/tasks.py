@@ -4,33 +4,52 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from jaxtyping import Int
+from torch import Tensor
+
 from ...model.transformer import HookedTransformer
-from ...tasks import ioi
 from ...tasks.prompts import TaskError
+from ...tasks.registry import TASKS
 from ...tasks.task import Baseline, Task
 from ...views.ioi_data import PromptPair
 from .settings import MeasurementSettings
 
-_PROMPTS = 64  # of ioi, unless asked otherwise
+_PROMPTS = 64  # of a task by name, unless asked otherwise
+
+
+def check_task(settings: MeasurementSettings) -> None:
+    """Refuse a task or a corruption that is not there, before a model is loaded.
+
+    Raises:
+        ValueError: no such task or file, no such corruption, a corruption of a file.
+    """
+    if settings.task in TASKS:
+        TASKS[settings.task].corruption(settings.corruption)
+        return
+    path = Path(settings.task)
+    if not path.is_file():
+        raise TaskError(
+            f"there is no task and no file {settings.task!r}: give one of {', '.join(TASKS)}, or "
+            "a JSONL file of prompt pairs."
+        )
+    if settings.corruption is not None:
+        raise TaskError(
+            f"--corruption is of tasks by name, such as ioi; {path} has its own corrupted prompts."
+        )
 
 
 def load_task(model: HookedTransformer, settings: MeasurementSettings) -> Task:
     """The prompt pairs that were asked for.
 
     Raises:
-        ValueError: no such task or file, a fault in the file, more pairs than it holds.
+        ValueError: no such task, corruption or file, a model that cannot have this task, a fault
+            in the file, more pairs than it holds.
     """
-    if settings.task == "ioi":
+    check_task(settings)
+    if settings.task in TASKS:
         n_prompts = _PROMPTS if settings.n_prompts is None else settings.n_prompts
-        return ioi(model, n_prompts, settings.corruption, settings.seed)
+        return TASKS[settings.task](model, n_prompts, settings.corruption, settings.seed)
     path = Path(settings.task)
-    if not path.is_file():
-        raise TaskError(
-            f"there is no task and no file {settings.task!r}: give ioi, or a JSONL file of prompt "
-            "pairs."
-        )
-    if settings.corruption != "s2-flip":
-        raise TaskError(f"--corruption is of ioi; {path} has its own corrupted prompts.")
     try:
         task = Task.load(path, model)
     except UnicodeDecodeError:
@@ -61,14 +80,26 @@ def check_baseline(baseline: Baseline) -> None:
 def example_of(model: HookedTransformer, task: Task) -> PromptPair:
     """The first pair of prompts, token by token."""
     length = int(task.lengths[0])
-    clean, corrupted = (
-        tuple(map(str, model.to_str_tokens(tokens[0, :length])))
-        for tokens in (task.clean, task.corrupted)
-    )
+    clean, corrupted = (_tokens(model, t[0, :length]) for t in (task.clean, task.corrupted))
     return PromptPair(
         clean=clean,
         corrupted=corrupted,
         positions={name: int(at[0]) for name, at in task.positions.items()},
-        correct=task.answer_text[0],
-        wrong=task.wrong_text[0],
+        correct=task.answer_text[0] or str(int(task.correct[0])),
+        wrong=task.wrong_text[0] or str(int(task.wrong[0])),
     )
+
+
+def labels_of(model: HookedTransformer, task: Task) -> tuple[str, ...]:
+    """What each clean prompt is called: its text, or its tokens where it has none."""
+    return tuple(
+        text or " ".join(_tokens(model, tokens[task.n_before : int(length)]))
+        for text, tokens, length in zip(task.clean_text, task.clean, task.lengths, strict=True)
+    )
+
+
+def _tokens(model: HookedTransformer, tokens: Int[Tensor, " pos"]) -> tuple[str, ...]:
+    """The text of every token, or its number where the model has no tokenizer."""
+    if model.tokenizer is None:
+        return tuple(map(str, tokens.tolist()))
+    return tuple(map(str, model.to_str_tokens(tokens)))
