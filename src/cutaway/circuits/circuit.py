@@ -129,10 +129,10 @@ class Circuit:
 
     @cached_property
     def nodes(self) -> tuple[str, ...]:
-        """Senders that an edge leaves or whose input an edge enters, in the graph's order."""
-        feeds = self.wiring.feeds
-        on = self.matrix.any(0) | (feeds & self.matrix.any(1)).any(1)
-        return tuple(s.name for s, here in zip(self.graph.senders, on, strict=True) if here)
+        """Senders that an edge leaves or whose input an edge enters, in the graph's order; the
+        embedding first, if an edge leaves it."""
+        embed = ("embed",) if self.matrix[:, 0].any() else ()
+        return (*embed, *self.wiring.nodes(self.matrix))
 
     @property
     def heads(self) -> tuple[str, ...]:

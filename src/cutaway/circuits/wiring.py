@@ -87,6 +87,16 @@ class Wiring:
         chosen = np.flatnonzero(matrix[self.allowed])
         return tuple(self.graph.edge_names[i] for i in chosen)
 
+    def nodes(self, matrix: Bool[Mask, "receiver sender"]) -> tuple[str, ...]:
+        """Senders that an edge leaves or whose input an edge enters, in the graph's order; without
+        the embedding."""
+        on = matrix.any(0) | (self.feeds & matrix.any(1)).any(1)
+        return tuple(
+            sender.name
+            for sender, here in zip(self.graph.senders, on, strict=True)
+            if here and sender.kind != "embed"
+        )
+
     def between(self, nodes: Sequence[str]) -> Bool[Mask, "receiver sender"]:
         """All edges from these senders to the inputs of these senders, and to the logits.
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ...circuits.published import published
 from ...findings import Comparison
 from ...model.transformer import HookedTransformer
 from ...patching.ablation import ablate
@@ -36,11 +37,7 @@ def applies_to(model: HookedTransformer) -> bool:
 
 def classes() -> dict[str, str]:
     """Head name -> its class in the paper, as in {"9.9": "name mover"}."""
-    return {
-        f"{layer}.{head}": kind.replace("_", " ")
-        for kind, heads in figures()["paper"]["heads"].items()
-        for layer, head in heads
-    }
+    return {head: kind for kind, heads in published("ioi").classes.items() for head in heads}
 
 
 def comparisons(
