@@ -7,6 +7,8 @@ each of their edges lies on such a way, as each edge of a discovered circuit doe
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from jaxtyping import Bool
 
@@ -81,3 +83,35 @@ def _drawn(candidates: Mask, rng: np.random.Generator) -> tuple[int, int]:
     """(receiver, sender) of one of the edges."""
     receiver, sender = divmod(int(rng.choice(np.flatnonzero(candidates))), candidates.shape[1])
     return receiver, sender
+
+
+def random_node_sets(
+    wiring: Wiring, like: Sequence[str], n_sets: int, seed: int = 0
+) -> list[tuple[str, ...]]:
+    """Random sets of as many heads and as many MLPs as another set has.
+
+    Args:
+        wiring: of the model.
+        like: names of senders; the embedding does not count.
+        n_sets: how many.
+        seed: of the draws.
+
+    Raises:
+        CircuitError: a sender that the model does not have.
+    """
+    kinds: dict[str, list[str]] = {"head": [], "mlp": [], "embed": []}
+    for sender in wiring.graph.senders:
+        kinds[sender.kind].append(sender.name)
+    try:
+        wanted = [wiring.graph.sender(name).kind for name in like]
+    except ValueError as error:
+        raise CircuitError(str(error)) from None
+    rng = np.random.default_rng(seed)
+    return [
+        tuple(
+            str(name)
+            for kind in ("head", "mlp")
+            for name in rng.choice(kinds[kind], wanted.count(kind), replace=False)
+        )
+        for _ in range(n_sets)
+    ]
