@@ -12,6 +12,8 @@ RUNTIME  := $(VENV)/.runtime-stamp
 PACKAGE  := $(VENV)/.package-stamp
 DEV      := $(VENV)/.dev-stamp
 PEERS_OK := $(PEERS)/.peers-stamp
+TRACR    := .venv-tracr
+TRACR_OK := $(TRACR)/.tracr-stamp
 # Peers whose pins conflict have environments of their own, without Cutaway (benchmarks/worker.py).
 PEER_OF   = $(PEERS)-$(1)/.peers-stamp
 
@@ -21,7 +23,7 @@ INSTALL_PACKAGE := -m pip install --quiet --no-deps --no-build-isolation --edita
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 8
 
 .DEFAULT_GOAL := help
-.PHONY: help ioi test test-all lint bench bench-edges bench-eap peers lab notebooks clean
+.PHONY: help ioi test test-all test-tracr lint bench bench-edges bench-eap peers lab notebooks clean
 .DELETE_ON_ERROR:
 
 help: ## Show this list
@@ -35,6 +37,9 @@ test: $(DEV) ## Run the tests, all but the slow ones (ARGS="-k name" to choose)
 
 test-all: $(DEV) ## Run every test
 	@$(PYTEST) $(ARGS)
+
+test-tracr: $(TRACR_OK) ## Test the loader of compiled programs with Tracr itself
+	@OMP_NUM_THREADS=1 $(TRACR)/bin/python -m pytest tests/test_tracr.py $(ARGS)
 
 lint: $(DEV) ## Check style, format and types
 	@$(BIN)/ruff check .
@@ -59,7 +64,7 @@ notebooks: $(DEV) ## Run the notebooks again and keep the executed copies
 	@$(BIN)/python notebooks/build.py $(ARGS)
 
 clean: ## Remove the environments and all caches (runs/ stays)
-	rm -rf $(VENV) $(PEERS) $(PEERS)-* .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist
+	rm -rf $(VENV) $(PEERS) $(PEERS)-* $(TRACR) .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist
 	find src tests benchmarks notebooks -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
 
 # ---- set-up ----
@@ -98,4 +103,12 @@ $(PEERS)-%/.peers-stamp: benchmarks/requirements-peers-%.txt requirements.txt
 	@echo "Setting up $(@D): this happens once."
 	@$(PYTHON) -m venv $(@D)
 	@$(@D)/bin/python -m pip install $(if $(filter autocircuit,$*),--no-deps) --requirement $<
+	@touch $@
+
+$(TRACR_OK): benchmarks/requirements-tracr.txt requirements-dev.txt requirements.txt pyproject.toml
+	@$(CHECK_PYTHON)
+	@echo "Setting up $(TRACR): this happens once."
+	@$(PYTHON) -m venv $(TRACR)
+	@$(TRACR)/bin/python -m pip install --requirement benchmarks/requirements-tracr.txt
+	@$(TRACR)/bin/python $(INSTALL_PACKAGE)
 	@touch $@

@@ -15,6 +15,7 @@ PINNED = ["requirements.txt", "requirements-dev.txt"]
 PINNED += [
     f"benchmarks/requirements-peers{which}.txt" for which in ("", "-4", "-nnsight", "-autocircuit")
 ]
+PINNED += ["benchmarks/requirements-tracr.txt"]
 ALONE = {"requirements.txt", "benchmarks/requirements-peers-autocircuit.txt"}  # whole lists
 
 
@@ -49,6 +50,8 @@ def test_the_pins_cover_what_the_project_asks_for() -> None:
     assert {plain(line) for line in project()["dependencies"]} <= runtime
     assert {plain(line) for line in extras["dev"] + extras["notebooks"]} <= development
     assert {plain(line) for line in extras["peers"]} <= peers
+    tracr = {plain(line) for line in lines("benchmarks/requirements-tracr.txt")}
+    assert {plain(line) for line in extras["tracr"]} <= tracr
 
 
 def test_the_changelog_knows_the_version() -> None:

@@ -41,6 +41,7 @@ _MODULE_OF = {
     "intervene": "cutaway.patching.interventions",
     "leave_one_out": "cutaway.patching.sets",
     "load_run": "cutaway.findings",
+    "predict": "cutaway.findings",
     "sweep": "cutaway.patching.sweep",
     "sweep_edges": "cutaway.patching.edges",
     "sweep_pairs": "cutaway.patching.sets",
@@ -48,6 +49,7 @@ _MODULE_OF = {
 }
 # Whole modules, as in `ca.tasks.ioi` and `ca.values.Add`.
 _MODULES = {
+    "circuits": "cutaway.circuits",
     "hook_points": "cutaway.hook_points",
     "tasks": "cutaway.tasks",
     "utils": "cutaway.utils",
@@ -55,6 +57,7 @@ _MODULES = {
 }
 
 if TYPE_CHECKING:
+    from . import circuits as circuits
     from . import hook_points as hook_points
     from . import tasks as tasks
     from . import utils as utils
@@ -63,6 +66,7 @@ if TYPE_CHECKING:
     from .attribution.nodes import attribute as attribute
     from .evidence import Interval as Interval
     from .findings import load_run as load_run
+    from .findings import predict as predict
     from .model.cache import ActivationCache as ActivationCache
     from .model.cache import get_act_name as get_act_name
     from .model.config import ModelConfig as ModelConfig
