@@ -18,10 +18,10 @@ from ...views.measurement_report import measurement_report
 from ...views.measurement_sentences import findings, warnings
 from ..saving import FinishedRun, origin
 from ..steps import Show, Steps, Tell
+from ..tasks import check_baseline, check_task, example_of, labels_of, load_task
 from .measure import Plan, plan
 from .settings import AttributeSettings, EdgesSettings, MeasurementSettings
 from .stopped import Kept, asked_again, how_to_go_on, resumable
-from .tasks import check_baseline, check_task, example_of, labels_of, load_task
 
 _MOST_ROWS = 5_000  # in results.json; more are in results.safetensors, all of them
 

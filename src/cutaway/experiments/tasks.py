@@ -1,4 +1,4 @@
-"""The task of a measurement, from its settings, and the pair of prompts that its report shows."""
+"""The task that settings ask for, and the pair of prompts that its report shows."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from pathlib import Path
 from jaxtyping import Int
 from torch import Tensor
 
-from ...model.transformer import HookedTransformer
-from ...tasks.prompts import TaskError
-from ...tasks.registry import TASKS
-from ...tasks.task import Baseline, Task
-from ...views.ioi_data import PromptPair
-from .settings import MeasurementSettings
+from ..model.transformer import HookedTransformer
+from ..tasks.prompts import TaskError
+from ..tasks.registry import TASKS
+from ..tasks.task import Baseline, Task
+from ..views.ioi_data import PromptPair
+from .task_settings import TaskSettings
 
 _PROMPTS = 64  # of a task by name, unless asked otherwise
 
 
-def check_task(settings: MeasurementSettings) -> None:
+def check_task(settings: TaskSettings) -> None:
     """Refuse a task or a corruption that is not there, before a model is loaded.
 
     Raises:
@@ -38,7 +38,7 @@ def check_task(settings: MeasurementSettings) -> None:
         )
 
 
-def load_task(model: HookedTransformer, settings: MeasurementSettings) -> Task:
+def load_task(model: HookedTransformer, settings: TaskSettings) -> Task:
     """The prompt pairs that were asked for.
 
     Raises:
