@@ -57,9 +57,9 @@ def _try_to_grow(wiring: Wiring, n_edges: int, rng: np.random.Generator) -> Mask
     """One circuit; None where the last edges would need others, for which there is no room."""
     feeds, allowed = wiring.feeds, wiring.allowed
     matrix = np.zeros_like(allowed)
-    reached = np.zeros(allowed.shape[1], dtype=bool)  # senders whose output may change
+    reached: Mask = np.zeros(allowed.shape[1], dtype=bool)  # senders whose output may change
     reached[0] = True
-    useful = np.zeros(allowed.shape[0], dtype=bool)  # receivers that lead to the logits
+    useful: Mask = np.zeros(allowed.shape[0], dtype=bool)  # receivers that lead to the logits
     useful[-1] = True
     while (left := n_edges - int(matrix.sum())) > 0:
         needed = 1 + (~reached)[None].astype(int) + (~useful)[:, None]
@@ -74,8 +74,10 @@ def _try_to_grow(wiring: Wiring, n_edges: int, rng: np.random.Generator) -> Mask
             readers = feeds[:, receiver]
             matrix[_drawn(allowed & readers[None] & useful[:, None], rng)] = True
         for _ in range(_MOST_NEW):  # as far as new edges can lead
-            reached |= (feeds & (matrix & reached).any(1)).any(1)
-            useful |= (feeds & (matrix & useful[:, None]).any(0)[:, None]).any(0)
+            inputs: Mask = np.any(matrix & reached, axis=1)
+            reached |= np.any(feeds & inputs, axis=1)
+            writes: Mask = np.any(matrix & useful[:, None], axis=0)
+            useful |= np.any(feeds & writes[:, None], axis=0)
     return matrix
 
 

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from functools import cached_property
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -41,7 +41,6 @@ from ..patching.values import Place, Value, as_value
 from ..tasks.task import Task
 from .wiring import Wiring
 
-Outside = Literal["patch", "zero", "mean", "resample"]
 _ROWS_HELD = 4  # copies of the senders' changes that a row holds at its peak
 
 
@@ -95,14 +94,12 @@ class CircuitRuns:
     @property
     def clean(self) -> Float[Tensor, " prompt"]:
         """The metric of the whole model."""
-        self._require_both()
-        return self.measurement.clean
+        return self._metrics[0]
 
     @property
     def corrupted(self) -> Float[Tensor, " prompt"]:
         """The metric on the corrupted prompts."""
-        self._require_both()
-        return self.measurement.corrupted
+        return self._metrics[1]
 
     def empty(self) -> Float[Tensor, " prompt"]:
         """The metric with everything outside the circuit."""
@@ -158,10 +155,11 @@ class CircuitRuns:
                 self._kept = [prompts]
             yield prompts
 
-    def _require_both(self) -> None:
-        if not self._kept:
-            for _ in self.prompts():
-                pass
+    @cached_property
+    def _metrics(self) -> tuple[Float[Tensor, " prompt"], Float[Tensor, " prompt"]]:
+        for _ in self.prompts():  # afterwards the measurement has both
+            pass
+        return self.measurement.clean, self.measurement.corrupted
 
     @torch.no_grad()
     def _prepared(self, batch: Batch) -> PreparedPrompts:
@@ -394,13 +392,14 @@ class _Run:
 
     def _normalized(self, block: Block, entry: Entry, receivers: slice) -> Tensor:
         """What some heads read: [row, pos, head, d_model]."""
-        return block.ln1(self._inputs(entry, receivers)).transpose(1, 2)
+        normalized: Tensor = block.ln1(self._inputs(entry, receivers))
+        return normalized.transpose(1, 2)
 
     def _inputs(self, entry: Entry, receivers: slice, n: int | None = None) -> Tensor:
         """The stream as each receiver has it: [row, receiver, pos, d_model]."""
         changes = self.changes[:, :n]
         masks = self.masks[:, receivers, : changes.shape[1]]
-        carried = (masks @ changes.flatten(2)).unflatten(2, changes.shape[2:])
+        carried: Tensor = (masks @ changes.flatten(2)).unflatten(2, changes.shape[2:])
         return self._here(self.prompts.streams[entry])[:, None] + carried
 
     def _here(self, values: Float[Tensor, "prompt all d"]) -> Float[Tensor, "row pos d"]:

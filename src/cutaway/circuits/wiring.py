@@ -90,7 +90,7 @@ class Wiring:
     def nodes(self, matrix: Bool[Mask, "receiver sender"]) -> tuple[str, ...]:
         """Senders that an edge leaves or whose input an edge enters, in the graph's order; without
         the embedding."""
-        on = matrix.any(0) | (self.feeds & matrix.any(1)).any(1)
+        on: Mask = np.logical_or(matrix.any(0), (self.feeds & matrix.any(1)).any(1))
         return tuple(
             sender.name
             for sender, here in zip(self.graph.senders, on, strict=True)
@@ -111,7 +111,8 @@ class Wiring:
                 for receiver in self.graph.receivers
             ]
         )
-        return self.allowed & reads[:, None] & sends[None]
+        chosen_edges: Mask = self.allowed & reads[:, None] & sends[None]
+        return chosen_edges
 
     def pruned(self, matrix: Bool[Mask, "receiver sender"]) -> Bool[Mask, "receiver sender"]:
         """The edges that lie on some way from the embedding to the logits.
@@ -120,23 +121,25 @@ class Wiring:
         reaches nothing; so leaving them out changes nothing, where the values outside are those
         of one run.
         """
-        changed = np.zeros(matrix.shape[1], dtype=bool)
+        changed: Mask = np.zeros(matrix.shape[1], dtype=bool)
         changed[0] = True  # the embedding
-        read = np.zeros(matrix.shape[0], dtype=bool)
+        read: Mask = np.zeros(matrix.shape[0], dtype=bool)
         read[-1] = True  # the logits
         feeds = self.feeds
         while True:
-            more = changed | (feeds & (matrix & changed).any(1)).any(1)
-            if (more == changed).all():
+            inputs: Mask = np.any(matrix & changed, axis=1)
+            more: Mask = np.logical_or(changed, np.any(feeds & inputs, axis=1))
+            if np.array_equal(more, changed):
                 break
             changed = more
         while True:
-            useful = (matrix & read[:, None]).any(0)
-            more = read | (feeds & useful[:, None]).any(0)
-            if (more == read).all():
+            useful: Mask = np.any(matrix & read[:, None], axis=0)
+            more = np.logical_or(read, np.any(feeds & useful[:, None], axis=0))
+            if np.array_equal(more, read):
                 break
             read = more
-        return matrix & changed[None] & read[:, None]
+        kept: Mask = matrix & changed[None] & read[:, None]
+        return kept
 
     def _why_not(self, name: str) -> str:
         sender, arrow, receiver = str(name).partition("->")

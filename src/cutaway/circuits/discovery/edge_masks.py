@@ -80,7 +80,7 @@ def edge_masks(
         optimizer.zero_grad()
         price = settings.price * min(1.0, 2 * step / settings.steps)
         loss = _distance(runs, odds, gap, settings.prompts_per_step, generator)
-        (loss + price * _share_open(odds)).backward()  # type: ignore[no-untyped-call]
+        (loss + price * _share_open(odds)).backward()
         optimizer.step()
         progress((step + 1) / settings.steps)
     values = _expected_gate(odds.detach()).double().numpy()

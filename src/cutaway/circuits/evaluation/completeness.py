@@ -141,7 +141,7 @@ def _greedy(
         if not left:
             break
         tried = [(*chosen, part) for part in left]
-        found = _compared(trial, tried, lambda share, at=step: progress((at + share) / most))
+        found = _compared(trial, tried, partial(_report, progress, step / most, (step + 1) / most))
         apart = np.abs((found[:, 1] - found[:, 0])[:, halves[0]].mean(-1))
         now = abs((best[1] - best[0])[halves[0]].mean())
         worst = int(apart.argmax())
@@ -165,5 +165,5 @@ def _of_random(
             models.append(trial.without(trial.wiring.allowed, subset))
     ours = trial.measure(circuits, lambda share: progress(share / 2), own=False)
     whole = trial.measure(models, lambda share: progress(0.5 + share / 2), own=False)
-    gaps = np.abs(trial.shares(whole - ours))
-    return gaps.reshape(-1, per_circuit).mean(-1)
+    gaps: Floats = np.abs(trial.shares(whole - ours)).reshape(-1, per_circuit).mean(-1)
+    return gaps

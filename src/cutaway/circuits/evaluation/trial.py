@@ -122,7 +122,8 @@ class Trial:
     def without(self, matrix: Mask, nodes: Collection[str]) -> Bool[Mask, "receiver sender"]:
         """A circuit without all that some nodes write."""
         gone = np.array([sender.name in nodes for sender in self.wiring.graph.senders])
-        return matrix & ~gone[None]
+        left: Mask = matrix & ~gone[None]
+        return left
 
     def measure(
         self, matrices: Sequence[Mask], progress: Progress | None = None, own: bool = True
@@ -163,8 +164,8 @@ class Trial:
         """
         gap = self.gap if prompts is None else self.gap[prompts]
         change = change if prompts is None else change[prompts]
-        ends = bootstrap_ratio(change, gap, seed=seed, level=level)
-        return Interval(*(float(end) for end in ends), level, len(gap))
+        estimate, low, high = map(float, bootstrap_ratio(change, gap, seed=seed, level=level))
+        return Interval(estimate, low, high, level, len(gap))
 
     def shares(self, changes: Float[Floats, "circuit prompt"]) -> Float[Floats, " circuit"]:
         """The same of many, without intervals."""
