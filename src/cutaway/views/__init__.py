@@ -7,6 +7,9 @@ from .attention import AttentionExample as AttentionExample
 from .attention import AttentionView as AttentionView
 from .bars import Bar as Bar
 from .bars import BarsView as BarsView
+from .circuit_graph import CircuitGraphView as CircuitGraphView
+from .curve import CurveSeries as CurveSeries
+from .curve import CurveView as CurveView
 from .heatmap import HeatmapView as HeatmapView
 from .ioi_report import ioi_report as ioi_report
 from .key_numbers import KeyNumber as KeyNumber

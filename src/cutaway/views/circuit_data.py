@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from ..evidence import Interval
-from .circuit_layout import Wire
+from .circuit_plan import Wire
 from .numbers import bracket, excludes_zero, level_name, number
 
 if TYPE_CHECKING:
@@ -94,8 +94,10 @@ def drawn_circuit(
     if other is not None:
         circuit.check_same_graph(other)
         every = list((circuit | other).edges)
-    strength = {name: _strength(name, circuit, other) for name in every}
-    chosen = sorted(every, key=lambda name: -strength[name])[:most]  # stable: ties as in the graph
+    strength = _strengths(circuit) if other is None else _larger(circuit, other)
+    chosen = sorted(every, key=lambda name: -strength.get(name, 0.0))[
+        :most
+    ]  # stable: ties as in the graph
     largest = max((abs(circuit.effects.get(name, 0.0)) for name in chosen), default=0.0)
     unit = str(circuit.settings.get("unit", ""))
     maker = _EdgeMaker(circuit, other, names, intervals, largest, unit)
@@ -114,15 +116,16 @@ def drawn_circuit(
     )
 
 
-def _strength(name: str, circuit: Circuit, other: Circuit | None) -> float:
-    """By how much an edge is chosen: of two circuits the edge's larger share, since their effects
-    may have two units."""
-    shares = []
-    for one in (circuit, other):
-        if one is not None and name in one.effects:
-            largest = max(map(abs, one.effects.values()))
-            shares.append(abs(one.effects[name]) / largest if largest else 0.0)
-    return max(shares, default=0.0)
+def _strengths(circuit: Circuit) -> dict[str, float]:
+    """The size of each known effect, as a share of the largest."""
+    largest = max(map(abs, circuit.effects.values()), default=0.0) or 1.0
+    return {name: abs(effect) / largest for name, effect in circuit.effects.items()}
+
+
+def _larger(first: Circuit, second: Circuit) -> dict[str, float]:
+    """Of two circuits an edge's larger share, since their effects may have two units."""
+    one, two = _strengths(first), _strengths(second)
+    return {name: max(one.get(name, 0.0), two.get(name, 0.0)) for name in [*one, *two]}
 
 
 @dataclass(frozen=True)
@@ -144,9 +147,7 @@ class _EdgeMaker:
         unsure = interval is not None and not excludes_zero(interval.low, interval.high)
         said, lines = self._words(name)
         shared = self._shared(receiver)
-        return DrawnEdge(
-            name, wire, kind, self._width(name), said, (*lines, *shared), bool(unsure)
-        )
+        return DrawnEdge(name, wire, kind, self._width(name), said, (*lines, *shared), bool(unsure))
 
     def _ends(self, receiver: Receiver) -> tuple[tuple[str, str], ...]:
         """The boxes that an edge enters, and by which input: of shared keys, several heads."""

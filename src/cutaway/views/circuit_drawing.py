@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from .circuit_data import Drawn, DrawnEdge
-from .circuit_layout import PORT_WIDTH, Box, Layout, NodeShape, Way, lay_out
+from .circuit_layout import Box, Layout, Way, lay_out
+from .circuit_plan import PORT_WIDTH, NodeShape
 from .markup import Markup, classes, join, tag
 from .svg import fitted, short, text_width
 from .view import tip
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from ..circuits.circuit import Circuit
 
 _NAME_SIZE, _CLASS_SIZE = 13.0, 10.0
-_LEAST_WIDTH, _MOST_TEXT = 52.0, 92.0
+_LEAST_WIDTH, _MOST_TEXT, _MOST_FAN = 52.0, 92.0, 160.0
 _BAR_HEIGHT, _LINE = 26.0, 12.0
 _BODY_HEIGHT, _PORTS_HEIGHT = 27.0, 13.0
 N_TINTS = 8
@@ -80,9 +81,15 @@ class Drawing:
         ports = ("q", "k", "v") if "." in name else ("",)
         texts = [text_width(line, _CLASS_SIZE) for line in lines]
         texts.append(text_width(label_of(name), _NAME_SIZE))
-        width = max(_LEAST_WIDTH, 12 + max(texts))
+        width = max(_LEAST_WIDTH, 12 + max(texts), 0 if len(ports) > 1 else self._fan_width(name))
         height = _BODY_HEIGHT + _LINE * len(lines) + _PORTS_HEIGHT * (len(ports) > 1)
         return NodeShape(name, row, round(width), height, ports)
+
+    def _fan_width(self, name: str) -> float:
+        """So wide that all lines that enter an MLP find room side by side."""
+        wires = [edge.wire for edge in self.drawn.edges]
+        lanes = {(w.start, w.lane) for w in wires if (name, "") in w.ends}
+        return min(_MOST_FAN, 16 + 7.0 * len(lanes))
 
     # ---- markup ----
 
@@ -94,9 +101,7 @@ class Drawing:
                 a node or an edge.
         """
         first_node = next((n for n in self.drawn.nodes if n in self.shapes), "")
-        edges = [
-            self._edge(edge, rank, is_static) for rank, edge in enumerate(self.drawn.edges)
-        ]
+        edges = [self._edge(edge, rank, is_static) for rank, edge in enumerate(self.drawn.edges)]
         return join(
             *(self._band(at, *band) for at, band in enumerate(self.bands)),
             tag("g", *reversed(edges), class_="edges"),  # the strongest on top
@@ -221,11 +226,8 @@ class Drawing:
         n_in = sum(name in [end for end, _ in edge.wire.ends] for edge in edges)
         n_out = sum(edge.wire.start == name for edge in edges)
         at = ", ".join(self.positions.get(name, ()))
-        return (
-            f"{label_of(name)}: {label}" if label else label_of(name),
-            f"at {at}" if at else "",
-            f"{n_in} in, {n_out} out",
-        )
+        head = f"{label_of(name)}: {label}" if label else label_of(name)
+        return (head, *([f"at {at}"] if at else []), f"{n_in} in, {n_out} out")
 
 
 def label_of(name: str) -> str:
@@ -285,10 +287,9 @@ def _arrow_half(width: float) -> float:
 
 def _arrow(x: float, y: float, width: float) -> str:
     half, length = _arrow_half(width), _arrow_length(width) + 0.5
-    return f"M{short(x - half)} {short(y + length)}L{short(x)} {short(y)}l{short(half)} {short(length)}z"
+    start = f"M{short(x - half)} {short(y + length)}"
+    return f"{start}L{short(x)} {short(y)}l{short(half)} {short(length)}z"
 
 
 def _text(text: str, class_: str, x: float, y: float) -> Markup:
     return tag("text", text, class_=class_, x=short(x), y=short(y), text_anchor="middle")
-
-

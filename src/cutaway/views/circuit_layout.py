@@ -7,61 +7,25 @@ the row that they enter. All coordinates are pixels, with y downward as in SVG; 
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
-from .layered import Link, order_rows, place_items
+from .circuit_plan import NodeShape, Plan, Wire
+from .layered import order_rows, place_items, straighten
 
 GUTTER = 60.0
 """Left of all boxes, for the names of the layers."""
 EDGE = 16.0
 """Free space around the drawing."""
-PORT_WIDTH = 15.0
-"""Of each input of a head."""
 
-_NODE_MARGIN = 16.0
-_LANE_MARGIN = 9.0
 _LEAST_BAR = 150.0
 _LEAST_GAP, _MOST_GAP = 40.0, 96.0
 _GAP_PER_PIXEL = 0.16  # of the widest sideways step of a gap: flat lines are hard to follow
 _FAN = 7.0  # between lines that enter one MLP
-_LANE_SHIFT = 4.0  # between the lanes that leave one node
 _STRAIGHT = 0.75  # a sideways step below this is none
-# Long straight stretches matter most, then where a lane leaves its node.
-_WEIGHTS = {(True, True): 8.0, (False, True): 3.0, (True, False): 1.5, (False, False): 1.0}
-
-
-@dataclass(frozen=True)
-class NodeShape:
-    """A node before it has a place."""
-
-    name: str
-    row: int
-    """From the bottom."""
-    width: float
-    height: float
-    ports: tuple[str, ...] = ("",)
-    """Names of its inputs, from the left."""
-    is_bar: bool = False
-    """As wide as the drawing and alone in its row: the embedding, the logits."""
-
-    def port_shift(self, port: str) -> float:
-        """Where an input is, from the middle of the box."""
-        return PORT_WIDTH * (self.ports.index(port) - (len(self.ports) - 1) / 2)
-
-
-@dataclass(frozen=True)
-class Wire:
-    """A line before it has a place."""
-
-    name: str
-    start: str
-    """The node that it leaves."""
-    ends: tuple[tuple[str, str], ...]
-    """(node, port) that it enters: several where heads share an input."""
-    lane: str = ""
-    """Lines of one node and one lane run together."""
 
 
 @dataclass(frozen=True)
@@ -111,91 +75,22 @@ def lay_out(nodes: Sequence[NodeShape], wires: Sequence[Wire]) -> Layout:
         nodes: rows are numbered from 0 without a gap; a bar is alone in its row.
         wires: each leads from a node to nodes of higher rows.
     """
-    plan = _Plan(nodes, wires)
+    plan = Plan(nodes, wires)
     ordered = order_rows(plan.rows, plan.links)
-    return _Placed(plan, place_items(ordered, plan.links, plan.widths, plan.margins)).layout()
-
-
-class _Plan:
-    """Nodes and lanes as items of rows, and the links between them."""
-
-    def __init__(self, nodes: Sequence[NodeShape], wires: Sequence[Wire]) -> None:
-        self.nodes, self.wires = nodes, wires
-        self.shape = {node.name: node for node in nodes}
-        n_rows = 1 + max((node.row for node in nodes), default=-1)
-        self.rows: list[list[int]] = [[] for _ in range(n_rows)]
-        self.widths: list[float] = []
-        self.margins: list[float] = []
-        self.item: dict[str, int] = {}
-        """Of each node."""
-        self.lane: dict[tuple[str, str, int], int] = {}
-        """(sender, lane, row) -> item."""
-        for node in nodes:
-            width = 0.0 if node.is_bar else node.width
-            self.item[node.name] = self._add(node.row, width, _NODE_MARGIN)
-        for key in self._lane_keys():
-            self.lane[key] = self._add(key[2], 0.0, _LANE_MARGIN)
-        self.links = [*dict.fromkeys(self._links())]
-
-    def _add(self, row: int, width: float, margin: float) -> int:
-        self.rows[row].append(len(self.widths))
-        self.widths.append(width)
-        self.margins.append(margin)
-        return len(self.widths) - 1
-
-    def _lane_keys(self) -> list[tuple[str, str, int]]:
-        """A lane passes every row between its sender and the highest node that it reaches."""
-        keys: dict[tuple[str, str, int], None] = {}
-        for wire in self.wires:
-            top = max(self.shape[node].row for node, _ in wire.ends)
-            for row in range(self.shape[wire.start].row + 1, top):
-                keys[wire.start, wire.lane, row] = None
-        return [*keys]
-
-    def lanes_of(self, name: str) -> list[str]:
-        """The lanes that leave a node, from the left."""
-        return sorted({wire.lane for wire in self.wires if wire.start == name})
-
-    def exit_shift(self, name: str, lane: str) -> float:
-        """Where a lane leaves its node, from the middle."""
-        lanes = self.lanes_of(name)
-        return 2 * _LANE_SHIFT * (lanes.index(lane) - (len(lanes) - 1) / 2)
-
-    def _links(self) -> list[Link]:
-        """What leaves or enters a bar is free to stand anywhere, and so is no link."""
-        found = []
-        for wire in self.wires:
-            for end, port in wire.ends:
-                steps = self.steps(wire, end)
-                for lower, upper in zip(steps, steps[1:], strict=False):
-                    if any(isinstance(one, str) and self.shape[one].is_bar for one in (lower, upper)):
-                        continue
-                    found.append(self._link(wire, lower, upper, port))
-        return found
-
-    def steps(self, wire: Wire, end: str) -> list[str | int]:
-        """Row by row what a line passes: its sender (a name), lanes (items), the node it enters."""
-        first, last = self.shape[wire.start].row, self.shape[end].row
-        between = [self.lane[wire.start, wire.lane, row] for row in range(first + 1, last)]
-        return [wire.start, *between, end]
-
-    def _link(self, wire: Wire, lower: str | int, upper: str | int, port: str) -> Link:
-        weight = _WEIGHTS[isinstance(lower, int), isinstance(upper, int)]
-        below = above = 0.0
-        if isinstance(lower, str):
-            below = self.exit_shift(lower, wire.lane)
-            lower = self.item[lower]
-        if isinstance(upper, str):
-            above = self.shape[upper].port_shift(port)
-            upper = self.item[upper]
-        return Link(lower, upper, below, above, weight)
+    places = place_items(ordered, plan.links, plan.widths, plan.margins)
+    exits = plan.exits(places)
+    chains = plan.chains(places, exits)
+    upright = straighten(ordered, chains, places, plan.widths, plan.margins)
+    return _Placed(plan, upright, exits).layout()
 
 
 class _Placed:
     """Items at their x, turned into boxes and ways."""
 
-    def __init__(self, plan: _Plan, places: Sequence[float]) -> None:
-        self.plan = plan
+    def __init__(
+        self, plan: Plan, places: Sequence[float], exits: Mapping[tuple[str, str], float]
+    ) -> None:
+        self.plan, self.exits = plan, exits
         left = min(
             (x - width / 2 for x, width in zip(places, plan.widths, strict=True)), default=0.0
         )
@@ -204,7 +99,7 @@ class _Placed:
         )
         spare = max(0.0, _LEAST_BAR - (right - left)) / 2
         self.start = GUTTER
-        self.end = GUTTER + right - left + 2 * spare
+        self.end = GUTTER + math.ceil(right - left + 2 * spare)
         self.x = [round(GUTTER + spare + x - left, 1) for x in places]
         self.fans = self._fans()
 
@@ -223,20 +118,20 @@ class _Placed:
     def _row_spans(self) -> list[tuple[float, float]]:
         """Top and bottom of each row, from the lowest; the gaps are as high as their lines need."""
         n_rows = len(self.plan.rows)
-        heights = [max((n.height for n in self.plan.nodes if n.row == r)) for r in range(n_rows)]
+        heights = [max(n.height for n in self.plan.nodes if n.row == r) for r in range(n_rows)]
         steps = [0.0] * n_rows
         for wire in self.plan.wires:
             for end, port in wire.ends:
                 xs = self._xs(wire, end, port)
                 row = self.plan.shape[wire.start].row
-                for at, (a, b) in enumerate(zip(xs, xs[1:], strict=False)):
+                for at, (a, b) in enumerate(pairwise(xs)):
                     steps[row + at] = max(steps[row + at], abs(a - b))
         spans: list[tuple[float, float]] = []
         y = EDGE
         for row in reversed(range(n_rows)):
             spans.insert(0, (y, y + heights[row]))
             below = _GAP_PER_PIXEL * steps[row - 1] if row else 0.0
-            y += heights[row] + min(_MOST_GAP, _LEAST_GAP + below)
+            y += heights[row] + round(min(_MOST_GAP, _LEAST_GAP + below))
         return spans
 
     def _box(self, node: NodeShape, span: tuple[float, float]) -> Box:
@@ -255,8 +150,7 @@ class _Placed:
             elif self.plan.shape[step].is_bar:
                 xs.append(None)
             elif step == wire.start:
-                x = self.x[self.plan.item[step]] + self.plan.exit_shift(step, wire.lane)
-                xs.append(x)
+                xs.append(self.x[self.plan.item[step]] + self.exits[step, wire.lane])
             else:
                 xs.append(self._port_x(step, port, wire))
         if xs[0] is None:  # from the embedding straight up
@@ -281,7 +175,7 @@ class _Placed:
                 item = before if isinstance(before, int) else self.plan.item[before]
                 x = self.x[item]
                 if isinstance(before, str):
-                    x += self.plan.exit_shift(before, wire.lane)
+                    x += self.exits[before, wire.lane]
                     if self.plan.shape[before].is_bar:  # straight up, wherever that is
                         x = self.x[self.plan.item[end]]
                 coming[end][wire.start, wire.lane] = x
@@ -289,9 +183,7 @@ class _Placed:
         for name, lanes in coming.items():
             step = min(_FAN, (self.plan.shape[name].width - 14) / max(1, len(lanes) - 1))
             order = sorted(lanes, key=lanes.__getitem__)
-            fans[name] = {
-                lane: step * (at - (len(order) - 1) / 2) for at, lane in enumerate(order)
-            }
+            fans[name] = {lane: step * (at - (len(order) - 1) / 2) for at, lane in enumerate(order)}
         return fans
 
     def _way(

@@ -12,9 +12,11 @@ from bisect import bisect_right, insort
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 _ORDER_SWEEPS = 24
 _PLACE_SWEEPS = 60
+_STRAIGHTEN_SWEEPS = 4
 # How hard every item is drawn to the middle, where a link of weight 1 draws with 1.
 _PULL = 0.02
 
@@ -136,10 +138,7 @@ def place_items(
         wanted_by[link.upper].append((link.lower, shift, link.weight))
         wanted_by[link.lower].append((link.upper, -shift, link.weight))
     gaps = [
-        [
-            (widths[a] + widths[b] + margins[a] + margins[b]) / 2
-            for a, b in zip(row, row[1:], strict=False)
-        ]
+        [(widths[a] + widths[b] + margins[a] + margins[b]) / 2 for a, b in pairwise(row)]
         for row in rows
     ]
     places = [0.0] * len(widths)
@@ -159,6 +158,56 @@ def place_items(
             for item, x in zip(row, separated(wishes, weights, gaps[number]), strict=True):
                 places[item] = x
     return places
+
+
+def straighten(
+    rows: Sequence[Sequence[int]],
+    chains: Sequence[tuple[float | None, Sequence[int]]],
+    places: Sequence[float],
+    widths: Sequence[float],
+    margins: Sequence[float],
+) -> list[float]:
+    """The same places, with chains of items upright for as long as their neighbours leave room.
+
+    Args:
+        rows: the items of each row, in order.
+        chains: where the chain comes from, or None, and its items, row by row.
+        places, widths, margins: of each item, as in `place_items`.
+    """
+    moved = list(places)
+    beside: dict[int, tuple[int | None, int | None]] = {}
+    for row in rows:
+        for at, item in enumerate(row):
+            right = row[at + 1] if at + 1 < len(row) else None
+            beside[item] = (row[at - 1] if at else None, right)
+
+    def room(item: int) -> tuple[float, float]:
+        ends = []
+        for sign, other in zip((-1, 1), beside[item], strict=True):
+            if other is None:
+                ends.append(sign * float("inf"))
+                continue
+            apart = (widths[item] + widths[other] + margins[item] + margins[other]) / 2
+            ends.append(moved[other] - sign * apart)
+        return ends[0], ends[1]
+
+    for _ in range(_STRAIGHTEN_SWEEPS):
+        for origin, items in chains:
+            x, at = origin, 0
+            while at < len(items):
+                low, high = room(items[at])
+                end = at + 1
+                while end < len(items):
+                    below, above = room(items[end])
+                    if max(low, below) > min(high, above):
+                        break
+                    low, high, end = max(low, below), min(high, above), end + 1
+                mean = sum(moved[item] for item in items[at:end]) / (end - at)
+                x = min(max(mean if x is None else x, low), high)
+                for item in items[at:end]:
+                    moved[item] = x
+                at = end
+    return moved
 
 
 def separated(

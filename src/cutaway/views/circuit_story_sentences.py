@@ -1,0 +1,205 @@
+"""What the circuit study found, in words. Every sentence is chosen by a stated rule."""
+
+from __future__ import annotations
+
+from ..evidence import LEAST_EFFECT
+from .circuit_story_data import CircuitStory
+from .numbers import interval_text, number, percent
+
+_N_NAMED = 5
+
+
+def findings(story: CircuitStory) -> tuple[str, ...]:
+    """What was found, the circuit first."""
+    found = [
+        circuit(story),
+        faithful(story),
+        complete(story),
+        minimal(story),
+        agree(story),
+        curves(story),
+        choice(story),
+        heads(story),
+        backup(story),
+        *stable(story),
+        tests(story),
+    ]
+    if story.scrubbed is not None:
+        found.append(scrubbed(story))
+    found += surprises(story)
+    return tuple(found)
+
+
+def in_short(story: CircuitStory) -> tuple[str, ...]:
+    """The findings that the rest of the page explains."""
+    return (
+        circuit(story),
+        faithful(story),
+        complete(story),
+        minimal(story),
+        agree(story),
+        choice(story),
+        *surprises(story),
+    )
+
+
+def circuit(story: CircuitStory) -> str:
+    """How large the circuit is, and its strongest nodes."""
+    one = story.circuit
+    share = len(one) / len(one.graph.edge_names)
+    strongest = ", ".join(row.name for row in story.heads[:_N_NAMED])
+    return (
+        f"By {one.method}, {len(one)} of the model's {len(one.graph.edge_names):,} edges "
+        f"({percent(share)}) form the circuit of {story.task}: {len(one.heads)} heads and "
+        f"{len(one.nodes) - len(one.heads) - ('embed' in one.nodes)} MLPs. The heads that matter "
+        f"most are {strongest}."
+    )
+
+
+def faithful(story: CircuitStory) -> str:
+    """What the circuit does alone, beside random circuits."""
+    found = story.evaluation.faithfulness
+    return (
+        f"Alone, on prompts it was not found on, the circuit keeps {interval_text(found.ratio)} of "
+        f"what the whole model does ({found.how}); {len(found.random)} random connected circuits "
+        f"of its size keep {number(float(found.random.mean()))} on average and "
+        f"{number(float(found.random.max()))} at most."
+    )
+
+
+def complete(story: CircuitStory) -> str:
+    """How far circuit and model are apart when parts are taken out of both."""
+    found = story.evaluation.completeness
+    worst = ", ".join(found.worst.without) or "nothing"
+    return (
+        f"With random parts out of both, circuit and model are {number(found.mean_gap)} apart on "
+        f"average (random circuits: {number(float(found.random_circuits.mean()))}); at worst, "
+        f"without {worst}, {interval_text(found.worst.gap)}."
+    )
+
+
+def minimal(story: CircuitStory) -> str:
+    """Which parts are needed."""
+    found = story.evaluation.minimality
+    idle = found.not_needed
+    said = f"{len(found.parts) - len(idle)} of its {len(found.parts)} {found.of} are needed"
+    if not idle:
+        return f"All of its {len(found.parts)} {found.of} are needed."
+    named = ", ".join(idle[:_N_NAMED]) + (" and others" if len(idle) > _N_NAMED else "")
+    return (
+        f"{said}: taking out any of them changes the metric by more than "
+        f"{number(found.threshold, 3)}, which {found.of} added at random seldom exceed. Not needed "
+        f"by this measure: {named}."
+    )
+
+
+def agree(story: CircuitStory) -> str:
+    """How alike the methods' circuits are."""
+    table = story.agreement
+    n = len(table.methods)
+    off = [(table.edges[i, j], i, j) for i in range(n) for j in range(i)]
+    low, high = min(off), max(off)
+    return (
+        f"Circuits of {n} methods share {number(float(low[0]))} (Jaccard, {table.methods[low[2]]} "
+        f"and {table.methods[low[1]]}) to {number(float(high[0]))} ({table.methods[high[2]]} and "
+        f"{table.methods[high[1]]}) of their edges; random circuits share "
+        f"{number(table.random_edges)}."
+    )
+
+
+def curves(story: CircuitStory) -> str:
+    """Which method's curve is nearest to the whole model's, and which is furthest."""
+    worst = max(story.methods, key=lambda one: one.curve.cmd.estimate)
+    best = story.best
+    random = float(best.curve.random_cmd.mean())
+    return (
+        f"Over all sizes, {best.circuit.method} is nearest to the whole model (CMD "
+        f"{interval_text(best.curve.cmd, 3)}) and {worst.circuit.method} furthest "
+        f"({interval_text(worst.curve.cmd, 3)}); random circuits: {number(random, 3)}."
+    )
+
+
+def choice(story: CircuitStory) -> str:
+    """How much the way of running it moves the number."""
+    rows = sorted(story.choices, key=lambda row: row.faithfulness.ratio.estimate)
+    low, high = rows[0], rows[-1]
+    return (
+        "The same circuit, run alone in other ways, keeps from "
+        f"{number(low.faithfulness.ratio.estimate)} ({low.level}, outside {low.outside}) to "
+        f"{number(high.faithfulness.ratio.estimate)} ({high.level}, outside {high.outside}): a "
+        "faithfulness without its method is no number."
+    )
+
+
+def heads(story: CircuitStory) -> str:
+    """What the strongest heads are, by their attention."""
+    named = [f"{row.name} ({row.role})" for row in story.heads if row.role][:_N_NAMED]
+    nameless = [row.name for row in story.heads if not row.role][:_N_NAMED]
+    if not named:
+        return "No head of the circuit has one of the roles that the readings look for."
+    rest = f" None of the roles fits {', '.join(nameless)}." if nameless else ""
+    return f"By where they look and what they write: {', '.join(named)}.{rest}"
+
+
+def backup(story: CircuitStory) -> str:
+    """Whether heads back each other up."""
+    pairs = [one for one in story.pairs if one.interaction.low > LEAST_EFFECT]
+    if not pairs:
+        largest = story.pairs[0]
+        return (
+            f"No pair of heads backs each other up by more than {number(LEAST_EFFECT)}; the "
+            f"largest interaction is {interval_text(largest.interaction, 3)} ({largest.first} and "
+            f"{largest.second})."
+        )
+    named = ", ".join(
+        f"{one.first} and {one.second} ({interval_text(one.interaction, 3)})"
+        for one in pairs[:_N_NAMED]
+    )
+    return f"Heads that back each other up, beyond the sum of both: {named}."
+
+
+def stable(story: CircuitStory) -> tuple[str, ...]:
+    """Whether the search finds the same again."""
+    return tuple(
+        f"Over {one.edges.n} {one.over} the circuits share {interval_text(one.edges)} of their "
+        f"edges (random: {number(one.random_edges)}) and {interval_text(one.nodes)} of their nodes "
+        f"(random: {number(one.random_nodes)})."
+        for one in story.stability
+    )
+
+
+def tests(story: CircuitStory) -> str:
+    """The hypothesis tests, each in a few words."""
+    said = [
+        f"{test.name} {'rejected' if test.rejected() else 'not rejected'} (p = {test.p_value:.3g})"
+        for test in story.tests.all()
+    ]
+    return (
+        "Hypothesis tests (Shi et al. 2024), nulls at 0.05: "
+        + ", ".join(said)
+        + ". Rejecting equivalence, independence or minimality speaks against the circuit, "
+        "rejecting the nulls of sufficiency and partial necessity for it."
+    )
+
+
+def scrubbed(story: CircuitStory) -> str:
+    """What the route recovers as a hypothesis."""
+    found = story.scrubbed
+    assert found is not None
+    return (
+        f"As a causal-scrubbing hypothesis the route recovers {interval_text(found.recovered)}; "
+        f"with features shuffled between prompts {interval_text(found.recovered_shuffled)}."
+    )
+
+
+def surprises(story: CircuitStory) -> list[str]:
+    """What of the textbook's story does not hold here."""
+    missed = [one for one in story.expectations if one.held is False]
+    if not story.expectations:
+        return []
+    if not missed:
+        return [f"All {len(story.expectations)} expectations of the textbook's story are met."]
+    named = "; ".join(
+        f"{one.question} (expected {one.expected}, found {one.observed})" for one in missed
+    )
+    return [f"What does not fit the textbook's story: {named}."]
