@@ -34,6 +34,12 @@ COMMANDS = (
         "cutaway.experiments.ioi.run:run_ioi",
     ),
     Command(
+        "run circuit",
+        "find a circuit by several methods, and test it",
+        "cutaway.experiments.circuit_study.settings:CircuitStudySettings",
+        "cutaway.experiments.circuit_study.run:run_circuit",
+    ),
+    Command(
         "patch",
         "replace every head, layer or neuron in turn, exactly",
         "cutaway.experiments.measurements.settings:PatchSettings",

@@ -40,9 +40,11 @@ class Curve:
     method: str
     how: str
     sizes: tuple[int, ...]
-    """Numbers of edges that came back."""
+    """How many edges each circuit could have at most."""
     shares: tuple[float, ...]
     """The same as shares of all edges."""
+    n_edges: tuple[int, ...]
+    """How many it has: fewer where the next ones would complete longer ways."""
     faithfulness: tuple[Interval, ...]
     """(circuit - empty) / (model - empty) at each size."""
     random: Float[Floats, "circuit size"]
@@ -59,7 +61,8 @@ class Curve:
         return [
             {
                 "method": self.method,
-                "edges": size,
+                "size": size,
+                "edges": n_edges,
                 "share": share,
                 "faithfulness": found.estimate,
                 "low": found.low,
@@ -67,8 +70,13 @@ class Curve:
                 "random_mean": float(random.mean()),
                 "random_max": float(random.max()),
             }
-            for size, share, found, random in zip(
-                self.sizes, self.shares, self.faithfulness, self.random.T, strict=True
+            for size, n_edges, share, found, random in zip(
+                self.sizes,
+                self.n_edges,
+                self.shares,
+                self.faithfulness,
+                self.random.T,
+                strict=True,
             )
         ]
 
@@ -99,19 +107,18 @@ def sufficiency_curve(
     n_all = len(scores.values)
     if not len(shares) or not all(0 < share <= 1 for share in shares):
         raise CircuitError(f"shares={tuple(shares)} are not shares of all edges, above 0 up to 1.")
-    wanted = sorted({max(1, round(share * n_all)) for share in shares})
-    chosen = [strongest(wiring, scores.values, n).matrix for n in wanted]
-    sizes = [int(matrix.sum()) for matrix in chosen]
-    random = [random_circuits(wiring, n, n_random, seed + n) for n in wanted]
+    sizes = sorted({max(1, round(share * n_all)) for share in shares})
+    chosen = [strongest(wiring, scores.values, n).matrix for n in sizes]
+    random = [random_circuits(wiring, n, n_random, seed + n) for n in sizes]
     matrices = torch.from_numpy(np.concatenate([np.stack(chosen), *random]))
     values = runs.measure(matrices, progress=progress).numpy()
     empty = runs.empty().numpy()
     gap = runs.clean.numpy() - empty
     if gap.mean() == 0:
         raise CircuitError("the whole model and the empty circuit have the same mean metric.")
-    found = values[: len(wanted)] - empty  # [size, prompt]
-    of_random = (values[len(wanted) :] - empty).mean(-1) / gap.mean()
-    of_random = of_random.reshape(len(wanted), n_random).T  # [circuit, size]
+    found = values[: len(sizes)] - empty  # [size, prompt]
+    of_random = (values[len(sizes) :] - empty).mean(-1) / gap.mean()
+    of_random = of_random.reshape(len(sizes), n_random).T  # [circuit, size]
     at = np.array(sizes) / n_all
     points, cpr, cmd = _with_intervals(found, gap, at, seed)
     return Curve(
@@ -119,12 +126,13 @@ def sufficiency_curve(
         how=f"edges at all positions, outside: {runs.value.name}",
         sizes=tuple(sizes),
         shares=tuple(at.tolist()),
+        n_edges=tuple(int(matrix.sum()) for matrix in chosen),
         faithfulness=points,
         random=of_random,
         cpr=cpr,
         cmd=cmd,
-        random_cpr=_area(of_random, np.array(wanted) / n_all),
-        random_cmd=_area(of_random, np.array(wanted) / n_all, to_one=True),
+        random_cpr=_area(of_random, at),
+        random_cmd=_area(of_random, at, to_one=True),
     )
 
 

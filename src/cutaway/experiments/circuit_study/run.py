@@ -1,0 +1,241 @@
+"""`run_circuit`: load the model, run the study, and save the run with its report."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from ...circuits.compare import CircuitComparison, compare_heads
+from ...circuits.discovery import METHODS
+from ...circuits.published import published
+from ...circuits.scrubbing import Scrubbing, causal_scrub, ioi_features, ioi_mini_hypothesis
+from ...findings import RunFolder
+from ...model.transformer import HookedTransformer
+from ...tasks.registry import TASKS
+from ...tasks.task import Task
+from ...views.circuit_story import circuit_story
+from ...views.circuit_story_data import CircuitStory
+from ...views.circuit_story_sentences import findings
+from ..ioi import published as published_ioi
+from ..saving import FinishedRun, origin
+from ..steps import Show, Steps, Tell
+from ..tasks import check_baseline, check_task, example_of, labels_of, load_task
+from . import heads, study
+from .expectations import of_the_textbook
+from .settings import CircuitStudySettings
+
+_SCRUBBED = 256  # prompts
+_SMALL = 64  # heads up to which a study is a matter of minutes on two cores
+
+
+def run_circuit(
+    settings: CircuitStudySettings,
+    show: Show = lambda name, share: None,
+    tell: Tell = lambda line: None,
+) -> FinishedRun:
+    """Find a circuit by several methods, test the first one's, and save the whole story.
+
+    Args:
+        settings: model, task, methods, where to save.
+        show: told how far each step is.
+        tell: told what is worth knowing before the work begins.
+
+    Raises:
+        ValueError: a model, task or method that is not there; settings that do not fit.
+
+    Example:
+        >>> finished = run_circuit(CircuitStudySettings(n_prompts=32))
+        >>> finished.folder / "circuits" / "exact-edges.json"
+    """
+    check_task(settings)
+    for method in settings.methods:
+        if method not in METHODS:
+            raise ValueError(f"there is no method {method!r}; there are {', '.join(METHODS)}.")
+    with RunFolder.create(settings.out, settings.command, settings) as run:
+        steps = Steps(run, show)
+        with steps("load the model"):
+            model = HookedTransformer.from_pretrained(settings.model, device=settings.device)
+            digest = model.digest
+        run.describe_model(model.cfg.model_name, digest, config=model.cfg.to_dict())
+        if model.cfg.n_layers * model.cfg.n_heads > _SMALL:
+            tell(
+                f"{model.cfg.model_name} is large for this study: exact edges and ACDC may take "
+                "hours without a GPU. --methods eap eap-ig leaves them out."
+            )
+        story = _story(model, settings, steps, run)
+        described = {**_asked(settings), **origin(run.record, digest, settings.device)}
+        timings = {**run.timings, "all": run.record["seconds"]}
+        story = dataclasses.replace(story, settings=described, timings=timings)
+        summary = findings(story)
+        for row in story.methods:
+            row.circuit.save(run.file(f"circuits/{row.circuit.method}.json"))
+        story.paths.effects.save(run.file("effects/paths.safetensors"))
+        run.save_results({"summary": summary, **_numbers(story)})
+        run.save_report(circuit_story(story).html())
+    return FinishedRun(run.path, summary)
+
+
+def _story(
+    model: HookedTransformer, settings: CircuitStudySettings, steps: Steps, run: RunFolder
+) -> CircuitStory:
+    with steps("baseline"):
+        task, fresh, others = _tasks(model, settings)
+        baseline = fresh.baseline(model, seed=settings.seed)
+        check_baseline(baseline)
+    found = study.search(model, task, settings, steps)
+    circuit = found.circuits[settings.methods[0]]
+    methods = study.methods_table(model, fresh, found, settings, steps)
+    shared = study.agreement(found, settings)
+    evaluation, tests = study.tested(model, fresh, circuit, settings, steps)
+    other_ways = study.choices(model, fresh, circuit, settings, steps)
+    effects = heads.head_effects(model, fresh, settings, steps)
+    rows = heads.head_rows(model, fresh, circuit, effects, settings)
+    pairs = heads.backup_pairs(model, fresh, circuit, effects, settings, steps)
+    paths = heads.who_feeds_whom(model, fresh, circuit, settings, steps)
+    stable = study.stabilities(model, [task, *others], found, settings, steps)
+    effects.save(run.file("effects/heads.safetensors"))
+    is_ioi = settings.task == "ioi" and settings.corruption in (None, "s2-flip")
+    ratio = evaluation.faithfulness.ratio.estimate
+    return CircuitStory(
+        model=model.cfg.model_name,
+        task=task.name,
+        baseline=baseline,
+        prompts=labels_of(model, fresh),
+        example=example_of(model, fresh),
+        methods=methods,
+        agreement=shared,
+        evaluation=evaluation,
+        choices=other_ways,
+        tests=tests,
+        heads=rows,
+        paths=paths,
+        pairs=pairs,
+        stability=stable,
+        scrubbed=_scrubbed(model, settings, steps) if is_ioi else None,
+        published=_published(model, circuit.nodes) if is_ioi else None,
+        expectations=of_the_textbook(methods, shared, ratio, rows, pairs) if is_ioi else (),
+    )
+
+
+def _tasks(
+    model: HookedTransformer, settings: CircuitStudySettings
+) -> tuple[Task, Task, list[Task]]:
+    """The prompts of the search, those of the tests, and more for its stability.
+
+    A task by name is drawn anew with other seeds; a file's prompts are halved, since what was found
+    on some is to be tested on others.
+    """
+    if settings.task not in TASKS:
+        whole = load_task(model, settings)
+        if len(whole) < 4:
+            raise ValueError(
+                f"{settings.task} holds {len(whole)} prompt pairs; the study needs 4: half for the "
+                "search, half for the tests."
+            )
+        return whole.subset(range(0, len(whole), 2)), whole.subset(range(1, len(whole), 2)), []
+
+    def drawn(seed: int) -> Task:
+        return load_task(model, dataclasses.replace(settings, seed=seed))
+
+    first = settings.seed * (settings.n_tasks + 1)
+    task, fresh = drawn(first), drawn(first + 1)
+    return task, fresh, [drawn(first + 1 + i) for i in range(1, settings.n_tasks)]
+
+
+def _published(model: HookedTransformer, nodes: tuple[str, ...]) -> CircuitComparison | None:
+    if not published_ioi.applies_to(model):
+        return None
+    return compare_heads([name for name in nodes if name != "embed"], published("ioi"))
+
+
+def _scrubbed(
+    model: HookedTransformer, settings: CircuitStudySettings, steps: Steps
+) -> Scrubbing | None:
+    """The route of the embedded model as a hypothesis, on more prompts: values are exchanged only
+    between prompts of one template."""
+    if model.cfg.model_name != "ioi-mini":
+        return None
+    with steps("causal scrubbing"):
+        many = dataclasses.replace(settings, n_prompts=_SCRUBBED, seed=settings.seed + 1)
+        task = load_task(model, many)
+        features = ioi_features(task)
+        return causal_scrub(
+            model, task, ioi_mini_hypothesis(), features, within="template", seed=settings.seed
+        )
+
+
+def _asked(settings: CircuitStudySettings) -> dict[str, str]:
+    """What was asked for, in the words of the command line."""
+    plain = dataclasses.asdict(settings)
+    found = {
+        name.replace("_", " "): " ".join(value) if isinstance(value, tuple) else str(value)
+        for name, value in plain.items()
+        if value is not None and name not in ("out", "device", "max_memory_gib")
+    }
+    return found
+
+
+def _numbers(story: CircuitStory) -> dict[str, Any]:
+    """What results.json holds."""
+    evaluation = story.evaluation
+    return {
+        "baseline": {
+            "clean": story.baseline.clean,
+            "corrupted": story.baseline.corrupted,
+            "accuracy": story.baseline.accuracy,
+        },
+        "methods": [
+            {
+                "method": row.circuit.method,
+                "edges": len(row.circuit),
+                "seconds": row.seconds,
+                "faithfulness": row.faithfulness,
+                "cpr": row.curve.cpr,
+                "cmd": row.curve.cmd,
+                "random_cpr": row.curve.random_cpr,
+                "random_cmd": row.curve.random_cmd,
+                "notes": row.circuit.notes,
+                "curve": row.curve.to_frame(),
+            }
+            for row in story.methods
+        ],
+        "agreement": story.agreement,
+        "circuit": story.circuit.to_frame(),
+        "faithfulness": evaluation.faithfulness,
+        "completeness": evaluation.completeness,
+        "minimality": evaluation.minimality,
+        "choices": [
+            {
+                "level": one.level,
+                "outside": one.outside,
+                "faithfulness": one.faithfulness.ratio,
+                "random": one.faithfulness.random,
+            }
+            for one in story.choices
+        ],
+        "hypothesis_tests": [
+            {
+                "name": test.name,
+                "null": test.null,
+                "statistic": test.statistic,
+                "p_value": test.p_value,
+                "interval": test.interval,
+                "n": test.n,
+            }
+            for test in story.tests.all()
+        ],
+        "heads": story.heads,
+        "paths": story.paths.rows(),
+        "pairs": story.pairs,
+        "stability": story.stability,
+        "scrubbed": None
+        if story.scrubbed is None
+        else {
+            "recovered": story.scrubbed.recovered,
+            "recovered_shuffled": story.scrubbed.recovered_shuffled,
+            "unexplained": story.scrubbed.unexplained,
+            "claims": story.scrubbed.hypothesis.claims,
+        },
+        "published": None if story.published is None else story.published.to_frame(),
+        "expectations": story.expectations,
+    }
