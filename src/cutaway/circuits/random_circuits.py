@@ -11,11 +11,10 @@ from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Bool
+from numpy.typing import NDArray
 
 from .circuit import CircuitError
 from .wiring import Mask, Wiring
-
-_MOST_NEW = 3  # edges at a time: into the sender, the one that was drawn, onwards from it
 
 
 def random_circuits(
@@ -48,43 +47,65 @@ def random_circuits(
 
 def _grown(wiring: Wiring, n_edges: int, rng: np.random.Generator) -> Mask:
     while True:
-        found = _try_to_grow(wiring, n_edges, rng)
+        found = _Growth(wiring).to(n_edges, rng)
         if found is not None:
             return found
 
 
-def _try_to_grow(wiring: Wiring, n_edges: int, rng: np.random.Generator) -> Mask | None:
-    """One circuit; None where the last edges would need others, for which there is no room."""
-    feeds, allowed = wiring.feeds, wiring.allowed
-    matrix = np.zeros_like(allowed)
-    reached: Mask = np.zeros(allowed.shape[1], dtype=bool)  # senders whose output may change
-    reached[0] = True
-    useful: Mask = np.zeros(allowed.shape[0], dtype=bool)  # receivers that lead to the logits
-    useful[-1] = True
-    while (left := n_edges - int(matrix.sum())) > 0:
-        needed = 1 + (~reached)[None].astype(int) + (~useful)[:, None]
-        candidates = allowed & ~matrix & (needed <= left)
-        if not candidates.any():
-            return None
-        receiver, sender = _drawn(candidates, rng)
-        matrix[receiver, sender] = True
-        if not reached[sender]:
-            matrix[_drawn(allowed & feeds[sender][:, None] & reached[None], rng)] = True
-        if not useful[receiver]:
-            readers = feeds[:, receiver]
-            matrix[_drawn(allowed & readers[None] & useful[:, None], rng)] = True
-        for _ in range(_MOST_NEW):  # as far as new edges can lead
-            inputs: Mask = np.any(matrix & reached, axis=1)
-            reached |= np.any(feeds & inputs, axis=1)
-            writes: Mask = np.any(matrix & useful[:, None], axis=0)
-            useful |= np.any(feeds & writes[:, None], axis=0)
-    return matrix
+class _Growth:
+    """One circuit while it grows; each of its edges lies on a way at any time."""
+
+    def __init__(self, wiring: Wiring) -> None:
+        self.allowed, self.feeds = wiring.allowed, wiring.feeds
+        self.matrix: Mask = np.zeros_like(self.allowed)
+        self.reached: Mask = np.zeros(self.allowed.shape[1], dtype=bool)  # from the embedding
+        self.reached[0] = True
+        self.useful: Mask = np.zeros(self.allowed.shape[0], dtype=bool)  # leads to the logits
+        self.useful[-1] = True
+        self.n = 0
+
+    def to(self, n_edges: int, rng: np.random.Generator) -> Mask | None:
+        """Grow to that size; None where the last edges would need others, for which there is no
+        room."""
+        # To draw among all edges that are not there yet is to go through them in random order.
+        for flat in rng.permutation(np.flatnonzero(self.allowed)).tolist():
+            if self.n == n_edges:
+                break
+            receiver, sender = divmod(flat, self.allowed.shape[1])
+            needed = 1 + (not self.reached[sender]) + (not self.useful[receiver])
+            if self.matrix[receiver, sender] or needed > n_edges - self.n:
+                continue
+            self._connect(receiver, sender, rng)
+        return self.matrix if self.n == n_edges else None
+
+    def _connect(self, receiver: int, sender: int, rng: np.random.Generator) -> None:
+        """Add an edge, and one into its sender and one onwards where it hangs in the air."""
+        if not self.reached[sender]:
+            into = np.flatnonzero(self.feeds[sender])
+            self._add(*_drawn(into, self.allowed[into] & self.reached, rng))
+        self._add(receiver, sender)
+        if not self.useful[receiver]:
+            readers = np.flatnonzero(self.useful)
+            self._add(*_drawn(readers, self.allowed[readers] & self.feeds[:, receiver], rng))
+            self.useful |= self.feeds[sender]
+            self.useful[receiver] = True
+
+    def _add(self, receiver: int, sender: int) -> None:
+        self.matrix[receiver, sender] = True
+        self.n += 1
+        self.reached |= self.feeds[:, receiver]
+        if self.useful[receiver]:
+            self.useful |= self.feeds[sender]
 
 
-def _drawn(candidates: Mask, rng: np.random.Generator) -> tuple[int, int]:
-    """(receiver, sender) of one of the edges."""
-    receiver, sender = divmod(int(rng.choice(np.flatnonzero(candidates))), candidates.shape[1])
-    return receiver, sender
+def _drawn(
+    receivers: NDArray[np.intp],
+    candidates: Bool[Mask, "receiver sender"],
+    rng: np.random.Generator,
+) -> tuple[int, int]:
+    """(receiver, sender) of one of the edges into some receivers."""
+    at, sender = divmod(int(rng.choice(np.flatnonzero(candidates))), candidates.shape[1])
+    return int(receivers[at]), sender
 
 
 def random_node_sets(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
 
 from ...circuits.compare import CircuitComparison, compare_heads
 from ...circuits.discovery import METHODS
@@ -22,6 +21,7 @@ from ..steps import Show, Steps, Tell
 from ..tasks import check_baseline, check_task, example_of, labels_of, load_task
 from . import heads, study
 from .expectations import of_the_textbook
+from .numbers import numbers_of
 from .settings import CircuitStudySettings
 
 _SCRUBBED = 256  # prompts
@@ -70,7 +70,7 @@ def run_circuit(
         for row in story.methods:
             row.circuit.save(run.file(f"circuits/{row.circuit.method}.json"))
         story.paths.effects.save(run.file("effects/paths.safetensors"))
-        run.save_results({"summary": summary, **_numbers(story)})
+        run.save_results({"summary": summary, **numbers_of(story)})
         run.save_report(circuit_story(story).html())
     return FinishedRun(run.path, summary)
 
@@ -173,69 +173,3 @@ def _asked(settings: CircuitStudySettings) -> dict[str, str]:
         if value is not None and name not in ("out", "device", "max_memory_gib")
     }
     return found
-
-
-def _numbers(story: CircuitStory) -> dict[str, Any]:
-    """What results.json holds."""
-    evaluation = story.evaluation
-    return {
-        "baseline": {
-            "clean": story.baseline.clean,
-            "corrupted": story.baseline.corrupted,
-            "accuracy": story.baseline.accuracy,
-        },
-        "methods": [
-            {
-                "method": row.circuit.method,
-                "edges": len(row.circuit),
-                "seconds": row.seconds,
-                "faithfulness": row.faithfulness,
-                "cpr": row.curve.cpr,
-                "cmd": row.curve.cmd,
-                "random_cpr": row.curve.random_cpr,
-                "random_cmd": row.curve.random_cmd,
-                "notes": row.circuit.notes,
-                "curve": row.curve.to_frame(),
-            }
-            for row in story.methods
-        ],
-        "agreement": story.agreement,
-        "circuit": story.circuit.to_frame(),
-        "faithfulness": evaluation.faithfulness,
-        "completeness": evaluation.completeness,
-        "minimality": evaluation.minimality,
-        "choices": [
-            {
-                "level": one.level,
-                "outside": one.outside,
-                "faithfulness": one.faithfulness.ratio,
-                "random": one.faithfulness.random,
-            }
-            for one in story.choices
-        ],
-        "hypothesis_tests": [
-            {
-                "name": test.name,
-                "null": test.null,
-                "statistic": test.statistic,
-                "p_value": test.p_value,
-                "interval": test.interval,
-                "n": test.n,
-            }
-            for test in story.tests.all()
-        ],
-        "heads": story.heads,
-        "paths": story.paths.rows(),
-        "pairs": story.pairs,
-        "stability": story.stability,
-        "scrubbed": None
-        if story.scrubbed is None
-        else {
-            "recovered": story.scrubbed.recovered,
-            "recovered_shuffled": story.scrubbed.recovered_shuffled,
-            "unexplained": story.scrubbed.unexplained,
-            "claims": story.scrubbed.hypothesis.claims,
-        },
-        "published": None if story.published is None else story.published.to_frame(),
-        "expectations": story.expectations,
-    }
