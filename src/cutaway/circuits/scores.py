@@ -57,10 +57,8 @@ class EdgeScores:
         return [(names[i], float(self.values[i])) for i in order]
 
 
-def scores_of_effects(
-    cfg: ModelConfig, method: str, effects: Effects, settings: Mapping[str, Any]
-) -> EdgeScores:
-    """Scores that are normalised effects.
+def normalised(effects: Effects) -> Float[Floats, "*axes"]:
+    """The normalised effects alone, without their intervals.
 
     Raises:
         ValueError: clean and corrupted prompts have one mean metric.
@@ -71,5 +69,12 @@ def scores_of_effects(
             f"the {effects.metric} has the same mean on the clean and on the corrupted prompts, so "
             "there is no difference to express effects in: choose other prompts."
         )
-    values = effects.per_prompt.mean(-1) / gap
-    return EdgeScores(cfg, method, values, effects=effects, settings=settings)
+    values: Floats = np.asarray(effects.per_prompt.mean(-1) / gap, dtype=np.float64)
+    return values
+
+
+def scores_of_effects(
+    cfg: ModelConfig, method: str, effects: Effects, settings: Mapping[str, Any]
+) -> EdgeScores:
+    """Scores that are normalised effects of edges."""
+    return EdgeScores(cfg, method, normalised(effects), effects=effects, settings=settings)

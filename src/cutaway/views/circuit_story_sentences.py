@@ -99,6 +99,12 @@ def agree(story: CircuitStory) -> str:
     n = len(table.methods)
     off = [(table.edges[i, j], i, j) for i in range(n) for j in range(i)]
     low, high = min(off), max(off)
+    if len(off) == 1:
+        return (
+            f"The circuits of {table.methods[0]} and {table.methods[1]} share "
+            f"{number(float(low[0]))} of their edges (Jaccard); random circuits share "
+            f"{number(table.random_edges)}."
+        )
     return (
         f"Circuits of {n} methods share {number(float(low[0]))} (Jaccard, {table.methods[low[2]]} "
         f"and {table.methods[low[1]]}) to {number(float(high[0]))} ({table.methods[high[2]]} and "
@@ -133,6 +139,8 @@ def choice(story: CircuitStory) -> str:
 
 def heads(story: CircuitStory) -> str:
     """What the strongest heads are, by their attention."""
+    if not any(row.looks_at for row in story.heads):
+        return f"What heads look at is read on IOI prompts only, not on those of {story.task}."
     named = [f"{row.name} ({row.role})" for row in story.heads if row.role][:_N_NAMED]
     nameless = [row.name for row in story.heads if not row.role][:_N_NAMED]
     if not named:

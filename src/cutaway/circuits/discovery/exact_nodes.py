@@ -16,7 +16,7 @@ from ...patching.effects import Effects
 from ...patching.measure import Progress
 from ...patching.sweep import sweep
 from ...tasks.task import Task
-from ..scores import EdgeScores, scores_of_effects
+from ..scores import EdgeScores, normalised
 from ..wiring import Wiring
 from .settings import DiscoverySettings, no_progress
 
@@ -46,9 +46,6 @@ def exact_nodes(
             max_memory=settings.max_memory,
             progress=lambda share: progress((part + share) / parts),
         )
-
-    def normalised(effects: Effects) -> np.ndarray:
-        return scores_of_effects(cfg, "exact-nodes", effects, {}).values
 
     heads = normalised(swept("z", 0))  # [layer, head]
     mlps = None if cfg.attn_only else normalised(swept("mlp_out", 1))  # [layer]
