@@ -96,7 +96,7 @@ def test_the_story_is_told_with_its_surprises(finished) -> None:
     run, shown = finished
     assert set(dict(shown).values()) == {1.0}
     text = " ".join(run.summary)
-    assert "Alone, on prompts it was not found on" in text and "random" in text
+    assert "Alone, the circuit keeps" in text and "random" in text
     found = results_of(run)
     missed = [one for one in found["expectations"] if not one["held"]]
     assert len(found["expectations"]) == 6

@@ -46,10 +46,11 @@ def _help(words: list[str]) -> int:
         near = difflib.get_close_matches(" ".join(given), known, n=1, cutoff=0.4)
         hint = f" Did you mean `cutaway {near[0]}`?" if near else ""
         lines += [f"cutaway: there is no command `{' '.join(given)}`.{hint}", ""]
+    width = max(len(command.words) for command in COMMANDS) + 2
     lines += [
         "Cutaway shows what happens inside a small language model, and proves it.",
         "",
-        *(f"  cutaway {command.words:<16}{command.summary}" for command in shown or COMMANDS),
+        *(f"  cutaway {command.words:<{width}}{command.summary}" for command in shown or COMMANDS),
         "",
         "`cutaway COMMAND --help` lists the options of a command.",
     ]

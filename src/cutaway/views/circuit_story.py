@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 from . import circuit_story_sentences as say
-from .bars import Bar, BarsView
 from .circuit_graph import CircuitGraphView
+from .circuit_sections import (
+    completeness_table,
+    faithfulness_bars,
+    hypothesis_table,
+    minimality_table,
+    published_table,
+)
 from .circuit_story_data import CircuitStory
 from .circuit_story_parts import (
     agreement_tables,
@@ -14,11 +20,10 @@ from .circuit_story_parts import (
     heads_table,
     methods_table,
     pairs_table,
-    published_table,
     stability_table,
 )
 from .key_numbers import KeyNumber, KeyNumbers
-from .layout import Beside, Disclosure, Items, Note, Section
+from .layout import Disclosure, Items, Note, Section
 from .measurement_maps import maps
 from .numbers import number
 from .page import Page
@@ -34,9 +39,6 @@ REFERENCES = (
     "Miller, Chughtai and Saunders 2024: how much the way of ablating moves faithfulness.",
     "Chan et al. 2022, Causal Scrubbing.",
 )
-
-
-_SMALLEST_P = 0.0001
 
 
 def circuit_story(story: CircuitStory) -> Page:
@@ -113,101 +115,15 @@ def _search(story: CircuitStory) -> Section:
 
 def _tests(story: CircuitStory) -> Section:
     evaluation = story.evaluation
-    found = evaluation.faithfulness
-    bars = BarsView(
-        (
-            Bar("whole model", found.model),
-            Bar("the circuit alone", found.circuit),
-            Bar("empty circuit", found.empty),
-        ),
-        title=f"The {found.metric} of the circuit alone",
-        caption=f"Means over {evaluation.n_prompts} prompts. Run as: {found.how}.",
-        value_label=found.metric,
-    )
-    random = BarsView(
-        (Bar("the circuit", found.ratio, "", found.random),),
-        title="Beside random circuits",
-        caption="Faithfulness of the circuit, and of random connected circuits of as many edges.",
-        value_label="(circuit − empty) / (model − empty)",
-        dots_name="one random circuit",
-    )
     return Section(
         "Run alone: faithful, complete, minimal?",
-        Beside(bars, random),
+        *faithfulness_bars(evaluation.faithfulness),
         choices_table(story),
         Note("caution", say.choice(story)),
-        _completeness(story),
-        _minimality(story),
-        _hypothesis_tests(story),
+        completeness_table(evaluation.completeness),
+        minimality_table(evaluation.minimality),
+        hypothesis_table(story.tests),
         *_scrubbed(story),
-    )
-
-
-def _completeness(story: CircuitStory) -> TableView:
-    found = story.evaluation.completeness
-    sets = [("nothing", found.nothing), ("the worst set, greedily", found.worst)]
-    sets += [(f"random set {i + 1}", one) for i, one in enumerate(found.random[:6])]
-    return TableView(
-        (
-            "out of both",
-            "which",
-            Column("circuit", "right"),
-            Column("model", "right"),
-            Column("model − circuit", "right"),
-        ),
-        [
-            [name, ", ".join(one.without) or "-", one.circuit, one.model, one.gap]
-            for name, one in sets
-        ],
-        title="Completeness: the same parts out of circuit and model",
-        caption="As shares of model − empty. The worst set was chosen on half of the prompts and "
-        f"measured on the other half. Mean gap of random circuits: "
-        f"{found.random_circuits.mean():.2f}.",
-    )
-
-
-def _minimality(story: CircuitStory) -> Part:
-    found = story.evaluation.minimality
-    parts = sorted(found.parts, key=lambda one: -abs(one.change.estimate))
-    table = TableView(
-        (
-            found.of.removesuffix("s"),
-            "with these out already",
-            Column("what it is worth", "right", 3),
-        ),
-        [[one.part, ", ".join(one.without) or "-", one.change] for one in parts],
-        caption="The change when it is taken out, as a share of model − empty. The set K that "
-        "shows most was chosen on half of the prompts, the number is from the other half. Of "
-        f"{len(found.strangers)} {found.of} added at random, 95% are worth less than "
-        f"{found.threshold:.3f}.",
-    )
-    return Disclosure(f"Minimality: what each of the {len(parts)} {found.of} is worth", table)
-
-
-def _hypothesis_tests(story: CircuitStory) -> TableView:
-    return TableView(
-        (
-            "test",
-            "the null is that",
-            Column("p", "right", 4),
-            "interval of",
-            Column("", "right", 3),
-        ),
-        [
-            [
-                test.name,
-                test.null,
-                f"{test.p_value:.4f}" if test.p_value >= _SMALLEST_P else f"< {_SMALLEST_P}",
-                f"{test.interval_of} ({test.n} {test.n_of})",
-                test.interval,
-            ]
-            for test in story.tests.all()
-        ],
-        title="Hypothesis tests",
-        caption="Rejecting one of the first three speaks against the circuit, rejecting "
-        "sufficiency or partial necessity for it. A null that is not rejected is not thereby "
-        "shown. "
-        + " ".join(f"{name}: not run, {why}" for name, why in story.tests.not_run.items()),
     )
 
 
@@ -239,7 +155,7 @@ def _who(story: CircuitStory) -> Section:
         *drawn,
         pairs_table(story),
         Note("finding", say.backup(story)),
-        *published_table(story),
+        *([] if story.published is None else [published_table(story.published)]),
     )
 
 

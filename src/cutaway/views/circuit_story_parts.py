@@ -5,7 +5,7 @@ from __future__ import annotations
 from .circuit_story_data import CircuitStory
 from .curve import CurveSeries, CurveView
 from .table import Cell, Column, Share, TableView
-from .view import Part, View
+from .view import View
 
 _N_PAIRS = 10
 
@@ -189,25 +189,6 @@ def pairs_table(story: CircuitStory) -> TableView:
         "Positive: each can do the other's work (backup). Negative: both are steps of one "
         f"computation. The {min(_N_PAIRS, len(story.pairs))} largest of {len(story.pairs)}.",
     )
-
-
-def published_table(story: CircuitStory) -> tuple[Part, ...]:
-    """Found beside published, where the model is the paper's."""
-    if story.published is None:
-        return ()
-    frame = story.published.to_frame()
-    heads = list(frame[0])
-    return (
-        TableView(
-            heads,
-            [[_cell(row[name]) for name in heads] for row in frame],
-            title="Beside the published circuit",
-        ),
-    )
-
-
-def _cell(value: object) -> Cell:
-    return value if isinstance(value, int | float | str) or value is None else str(value)
 
 
 def expectations_table(story: CircuitStory) -> TableView:

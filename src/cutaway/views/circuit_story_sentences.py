@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ..evidence import LEAST_EFFECT
+from . import circuit_sentences as shared
 from .circuit_story_data import CircuitStory
 from .numbers import interval_text, number, percent
 
@@ -13,16 +14,16 @@ def findings(story: CircuitStory) -> tuple[str, ...]:
     """What was found, the circuit first."""
     found = [
         circuit(story),
-        faithful(story),
-        complete(story),
-        minimal(story),
+        shared.faithful(story.evaluation.faithfulness),
+        shared.complete(story.evaluation.completeness),
+        shared.minimal(story.evaluation.minimality),
         agree(story),
         curves(story),
         choice(story),
         heads(story),
         backup(story),
         *stable(story),
-        tests(story),
+        shared.tests(story.tests),
     ]
     if story.scrubbed is not None:
         found.append(scrubbed(story))
@@ -34,9 +35,9 @@ def in_short(story: CircuitStory) -> tuple[str, ...]:
     """The findings that the rest of the page explains."""
     return (
         circuit(story),
-        faithful(story),
-        complete(story),
-        minimal(story),
+        shared.faithful(story.evaluation.faithfulness),
+        shared.complete(story.evaluation.completeness),
+        shared.minimal(story.evaluation.minimality),
         agree(story),
         choice(story),
         *surprises(story),
@@ -53,43 +54,6 @@ def circuit(story: CircuitStory) -> str:
         f"({percent(share)}) form the circuit of {story.task}: {len(one.heads)} heads and "
         f"{len(one.nodes) - len(one.heads) - ('embed' in one.nodes)} MLPs. The heads that matter "
         f"most are {strongest}."
-    )
-
-
-def faithful(story: CircuitStory) -> str:
-    """What the circuit does alone, beside random circuits."""
-    found = story.evaluation.faithfulness
-    return (
-        f"Alone, on prompts it was not found on, the circuit keeps {interval_text(found.ratio)} of "
-        f"what the whole model does ({found.how}); {len(found.random)} random connected circuits "
-        f"of its size keep {number(float(found.random.mean()))} on average and "
-        f"{number(float(found.random.max()))} at most."
-    )
-
-
-def complete(story: CircuitStory) -> str:
-    """How far circuit and model are apart when parts are taken out of both."""
-    found = story.evaluation.completeness
-    worst = ", ".join(found.worst.without) or "nothing"
-    return (
-        f"With random parts out of both, circuit and model are {number(found.mean_gap)} apart on "
-        f"average (random circuits: {number(float(found.random_circuits.mean()))}); at worst, "
-        f"without {worst}, {interval_text(found.worst.gap)}."
-    )
-
-
-def minimal(story: CircuitStory) -> str:
-    """Which parts are needed."""
-    found = story.evaluation.minimality
-    idle = found.not_needed
-    said = f"{len(found.parts) - len(idle)} of its {len(found.parts)} {found.of} are needed"
-    if not idle:
-        return f"All of its {len(found.parts)} {found.of} are needed."
-    named = ", ".join(idle[:_N_NAMED]) + (" and others" if len(idle) > _N_NAMED else "")
-    return (
-        f"{said}: taking out any of them changes the metric by more than "
-        f"{number(found.threshold, 3)}, which {found.of} added at random seldom exceed. Not needed "
-        f"by this measure: {named}."
     )
 
 
@@ -173,20 +137,6 @@ def stable(story: CircuitStory) -> tuple[str, ...]:
         f"edges (random: {number(one.random_edges)}) and {interval_text(one.nodes)} of their nodes "
         f"(random: {number(one.random_nodes)})."
         for one in story.stability
-    )
-
-
-def tests(story: CircuitStory) -> str:
-    """The hypothesis tests, each in a few words."""
-    said = [
-        f"{test.name} {'rejected' if test.rejected() else 'not rejected'} (p = {test.p_value:.3g})"
-        for test in story.tests.all()
-    ]
-    return (
-        "Hypothesis tests (Shi et al. 2024), nulls at 0.05: "
-        + ", ".join(said)
-        + ". Rejecting equivalence, independence or minimality speaks against the circuit, "
-        "rejecting the nulls of sufficiency and partial necessity for it."
     )
 
 

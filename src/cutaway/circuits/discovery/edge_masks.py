@@ -59,7 +59,7 @@ def edge_masks(
     settings: EdgeMaskSettings,
     progress: Progress = no_progress,
 ) -> EdgeScores:
-    """The expected gate of every edge after training, 0 to 1.
+    """The gate of every edge after training: 0 closed, 1 open.
 
     The sign of an edge is not known: all scores are positive.
 
@@ -85,7 +85,7 @@ def edge_masks(
         progress((step + 1) / settings.steps)
     values = _expected_gate(odds.detach()).double().numpy()
     return EdgeScores(
-        model.cfg, "edge-masks", values, "expected gate, 0 to 1", settings=settings.described()
+        model.cfg, "edge-masks", values, "gate: 0 closed, 1 open", settings=settings.described()
     )
 
 
@@ -124,6 +124,6 @@ def _share_open(odds: Float[Tensor, " edge"]) -> Tensor:
 
 
 def _expected_gate(odds: Float[Tensor, " edge"]) -> Float[Tensor, " edge"]:
-    """The gate without noise (their equation 13), before it is cut to 0 and 1: so that edges keep
-    an order."""
-    return odds.sigmoid() * (_HIGH - _LOW) + _LOW
+    """The gate without noise (their equation 13): 0 where it is closed; not cut at 1, so that open
+    ones keep an order."""
+    return (odds.sigmoid() * (_HIGH - _LOW) + _LOW).clamp(min=0)

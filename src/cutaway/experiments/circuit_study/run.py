@@ -10,6 +10,7 @@ from ...circuits.published import published
 from ...circuits.scrubbing import Scrubbing, causal_scrub, ioi_features, ioi_mini_hypothesis
 from ...findings import RunFolder
 from ...model.transformer import HookedTransformer
+from ...tasks import ioi
 from ...tasks.registry import TASKS
 from ...tasks.task import Task
 from ...views.circuit_story import circuit_story
@@ -24,7 +25,7 @@ from .expectations import of_the_textbook
 from .numbers import numbers_of
 from .settings import CircuitStudySettings
 
-_SCRUBBED = 256  # prompts
+_SCRUBBED = 720  # prompts
 _SMALL = 64  # heads up to which a study is a matter of minutes on two cores
 
 
@@ -151,13 +152,18 @@ def _published(model: HookedTransformer, nodes: tuple[str, ...]) -> CircuitCompa
 def _scrubbed(
     model: HookedTransformer, settings: CircuitStudySettings, steps: Steps
 ) -> Scrubbing | None:
-    """The route of the embedded model as a hypothesis, on more prompts: values are exchanged only
-    between prompts of one template."""
+    """The route of the embedded model as a hypothesis, on prompts of few templates and few names:
+    values are exchanged between prompts of one template that agree on what a claim is about."""
     if model.cfg.model_name != "ioi-mini":
         return None
     with steps("causal scrubbing"):
-        many = dataclasses.replace(settings, n_prompts=_SCRUBBED, seed=settings.seed + 1)
-        task = load_task(model, many)
+        task = ioi(
+            model,
+            _SCRUBBED,
+            seed=settings.seed,
+            templates=["ioi-03", "ioi-05", "ioi-11"],
+            names=["Mary", "Alice", "Emma", "John", "Bob", "Tom"],
+        )
         features = ioi_features(task)
         return causal_scrub(
             model, task, ioi_mini_hypothesis(), features, within="template", seed=settings.seed

@@ -1,0 +1,1 @@
+"""`cutaway calibrate`: every discovery method on every model whose circuit is known."""

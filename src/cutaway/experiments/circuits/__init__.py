@@ -1,0 +1,1 @@
+"""`cutaway circuit discover`, `evaluate`, `compare` and `draw`: circuits from the command line."""
