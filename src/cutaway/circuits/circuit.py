@@ -72,6 +72,12 @@ class Circuit:
         except ValueError as error:
             raise CircuitError(str(error)) from None
         object.__setattr__(self, "edges", ordered)
+        for name, places in self.positions.items():
+            if isinstance(places, str) or not len(places):
+                raise CircuitError(
+                    f"positions[{name!r}] is {places!r}: give the names of one or more positions, "
+                    "as ('END',), or leave the sender out to have it at all of them."
+                )
         strangers = [name for name in self.effects if name not in set(ordered)]
         if strangers:
             raise CircuitError(
@@ -195,6 +201,8 @@ class Circuit:
             self,
             edges=names,
             effects={},  # two methods' effects have two units
+            digest=self.digest if self.digest == other.digest else "",
+            task=self.task if self.task == other.task else "",
             positions={},
             method=f"({self.method} {sign} {other.method})",
             settings={},
@@ -324,8 +332,9 @@ class Circuit:
                 settings=described["settings"],
                 notes=tuple(described["notes"]),
             )
-        except (KeyError, TypeError, ValueError) as error:
-            raise CircuitError(f"{path} does not hold a whole circuit: {error}.") from None
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            why = str(error).removesuffix(".")
+            raise CircuitError(f"{path} does not hold a whole circuit: {why}.") from None
 
 
 def require_edges(circuit: Circuit, what: str) -> None:

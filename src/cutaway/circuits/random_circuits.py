@@ -33,16 +33,22 @@ def random_circuits(
         seed: of the draws.
 
     Raises:
-        CircuitError: n_edges is not between 1 and the number of edges of the model.
+        CircuitError: n_edges is not between 1 and the number of edges of the model; no circuits.
     """
     n_all = int(wiring.allowed.sum())
-    if not 1 <= n_edges <= n_all:
+    _check_number(n_circuits)
+    if not isinstance(n_edges, int | np.integer) or not 1 <= n_edges <= n_all:
         raise CircuitError(
             f"n_edges={n_edges} is not between 1 and the {n_all:,} edges of "
             f"{wiring.cfg.model_name}."
         )
     rng = np.random.default_rng(seed)
     return np.stack([_grown(wiring, n_edges, rng) for _ in range(n_circuits)])
+
+
+def _check_number(n: int) -> None:
+    if n < 1:
+        raise CircuitError(f"{n} random circuits are no control: give at least 1.")
 
 
 def _grown(wiring: Wiring, n_edges: int, rng: np.random.Generator) -> Mask:
@@ -120,8 +126,9 @@ def random_node_sets(
         seed: of the draws.
 
     Raises:
-        CircuitError: a sender that the model does not have.
+        CircuitError: a sender that the model does not have; no sets.
     """
+    _check_number(n_sets)
     kinds: dict[str, list[str]] = {"head": [], "mlp": [], "embed": []}
     for sender in wiring.graph.senders:
         kinds[sender.kind].append(sender.name)

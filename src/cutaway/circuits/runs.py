@@ -25,9 +25,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from ..model.config import ModelConfig
-from ..model.transformer import Block, HookedTransformer
-from ..patching.cone import Cone, Entry, after_attention, take_positions
+from ..model.transformer import HookedTransformer
+from ..patching.cone import Cone
 from ..patching.graph import written_hooks
 from ..patching.measure import (
     POSITIONS_AT_FULL_RATE,
@@ -39,6 +38,8 @@ from ..patching.measure import (
 from ..patching.targets import position_index, windows
 from ..patching.values import Place, Value, as_value
 from ..tasks.task import Task
+from .forward import CircuitPass, readers_of_layers
+from .prepared import PreparedPrompts
 from .wiring import Wiring
 
 _ROWS_HELD = 4  # copies of the senders' changes that a row holds at its peak
@@ -89,7 +90,7 @@ class CircuitRuns:
             tell_memory,
         )
         self._kept: list[PreparedPrompts] = []
-        self._places = _places_of_readers(model.cfg)
+        self._readers = readers_of_layers(model.cfg)
 
     @property
     def clean(self) -> Float[Tensor, " prompt"]:
@@ -240,10 +241,9 @@ class CircuitRuns:
         cone = Cone(batch.base, prompt, rows.start)
         window = slice(cone.start, cone.end)
         keep = None if inside is None else inside[:, rows.prompt + batch.prompts.start, window]
-        n = graph.n_upstream(graph.receivers[self._places[rows.first].q.start])
-        changes = prompts.changes(self.model, n)[prompt, :, window]  # [row, sender, pos, d]
-        run = _Run(self.model, cone, prompts, masks.to(self.model.dtype), keep)
-        final = run.propagate(self._places, rows.first, changes)
+        n = graph.n_upstream(graph.receivers[self._readers[rows.first].q.start])
+        run = CircuitPass(self.wiring, cone, prompts, masks.to(self.model.dtype), keep)
+        final = run.propagate(self._readers, rows.first, prompts.changes(self.model, n))
         return batch.read(rows.prompt, cone.with_base_reads(final))
 
 
@@ -262,167 +262,3 @@ class Rows:
     def only(self, chosen: Bool[Tensor, " row"]) -> Rows:
         """Some of the rows."""
         return Rows(self.circuit[chosen], self.prompt[chosen], self.start, self.first)
-
-
-class PreparedPrompts:
-    """Some prompts: both runs, and what stands outside."""
-
-    def __init__(
-        self, batch: Batch, outside: dict[str, Tensor], start: Int[Tensor, " prompt"]
-    ) -> None:
-        self.batch, self.outside, self.start = batch, outside, start
-        self.streams = self._streams(batch.model)
-        self._changes: Tensor | None = None
-
-    def _streams(
-        self, model: HookedTransformer
-    ) -> dict[Entry, Float[Tensor, "prompt pos d_model"]]:
-        """The residual stream at every entry, if every sender writes what it writes outside."""
-        cfg = model.cfg
-        stream = self.outside[Entry(0).hook_name]
-        found = {Entry(0): stream}
-        for layer, block in enumerate(model.blocks):
-            stream = stream + block.attn.output(self.outside[f"blocks.{layer}.attn.hook_z"])
-            if not cfg.attn_only:
-                found[Entry(layer, "mid")] = stream
-                stream = stream + self.outside[f"blocks.{layer}.hook_mlp_out"]
-            found[Entry(layer + 1)] = stream
-        return found
-
-    @torch.no_grad()
-    def changes(self, model: HookedTransformer, n: int) -> Float[Tensor, "prompt sender pos d"]:
-        """What the first n senders write in the clean run, less what they write outside."""
-        embedding = self._change(Entry(0).hook_name)[:, None]
-        if n == 1:
-            return embedding
-        if self._changes is None:
-            parts = [embedding]
-            for layer, block in enumerate(model.blocks):
-                parts.append(_results(self._change(f"blocks.{layer}.attn.hook_z"), block))
-                if not model.cfg.attn_only:
-                    parts.append(self._change(f"blocks.{layer}.hook_mlp_out")[:, None])
-            self._changes = torch.cat(parts, dim=1)
-        return self._changes[:, :n]
-
-    def _change(self, hook: str) -> Tensor:
-        return self.batch.base.values[hook] - self.outside[hook]
-
-
-def _results(z: Float[Tensor, "row pos head d_head"], block: Block) -> Tensor:
-    """What each head writes: [row, head, pos, d_model]."""
-    return torch.einsum("bphe,hed->bhpd", z, block.attn.W_O)
-
-
-@dataclass(frozen=True)
-class _Place:
-    """Where the readers of one layer stand among all."""
-
-    q: slice
-    k: slice
-    v: slice
-    mlp: int | None
-
-
-def _places_of_readers(cfg: ModelConfig) -> list[_Place]:
-    """The places of every layer, and one behind the last for the logits."""
-    heads, kv = cfg.n_heads, cfg.n_key_value_heads
-    size = heads + 2 * kv + (not cfg.attn_only)
-    found = []
-    for layer in range(cfg.n_layers + 1):
-        at = layer * size
-        q, k = slice(at, at + heads), slice(at + heads, at + heads + kv)
-        v = slice(k.stop, k.stop + kv)
-        found.append(_Place(q, k, v, None if cfg.attn_only else v.stop))
-    return found
-
-
-class _Run:
-    """The rows of one run, layer by layer."""
-
-    def __init__(
-        self,
-        model: HookedTransformer,
-        cone: Cone,
-        prompts: PreparedPrompts,
-        masks: Float[Tensor, "row receiver sender"],
-        inside: Float[Tensor, "sender row pos"] | None,
-    ) -> None:
-        self.model, self.cone, self.prompts = model, cone, prompts
-        self.masks, self.inside = masks, inside
-        self.at_reads = False
-        self.changes = masks.new_empty(0)
-
-    def propagate(
-        self, places: Sequence[_Place], first: int, changes: Float[Tensor, "row sender pos d"]
-    ) -> Float[Tensor, "row read d_model"]:
-        """From the changes that senders below layer `first` make, to the stream that is read."""
-        self.changes = changes
-        if self.inside is not None:
-            self.changes = changes * self.inside[: changes.shape[1]].transpose(0, 1)[..., None]
-        blocks = self.model.blocks
-        for layer in range(first, len(blocks)):
-            self._block(layer, blocks[layer], places[layer], layer == len(blocks) - 1)
-        if not self.at_reads:  # all layers are clean: only what the logits read is chosen
-            self._cut_to_reads()
-        final: Tensor = self._inputs(Entry(len(blocks)), slice(-1, None))[:, 0]
-        return final
-
-    def _block(self, layer: int, block: Block, place: _Place, last: bool) -> None:
-        cfg, attn, cone = self.model.cfg, block.attn, self.cone
-        entry, n_before = Entry(layer), self.changes.shape[1]
-        k = attn.keys(self._normalized(block, entry, place.k), cone.window)
-        v = attn.values(self._normalized(block, entry, place.v))
-        prefix = cone.prefix(layer)
-        if prefix is not None:
-            k, v = prefix.extend(k, v)
-        if last:
-            self._cut_to_reads()
-        context = cone.reading if self.at_reads else cone.window
-        q = attn.queries(self._normalized(block, entry, place.q), context)
-        z = attn.mix(q, k, v, context.mask)
-        outside = self._here(self.prompts.outside[f"blocks.{layer}.attn.hook_z"].flatten(-2))
-        self._add(_results(z - outside.view(z.shape), block))
-        if place.mlp is None:
-            return
-        reads = after_attention(cfg, layer) if cfg.has_resid_mid else entry
-        n = None if cfg.has_resid_mid else n_before
-        read = self._inputs(reads, slice(place.mlp, place.mlp + 1), n)[:, 0]
-        outside = self._here(self.prompts.outside[f"blocks.{layer}.hook_mlp_out"])
-        self._add((block.mlp_out(read) - outside)[:, None])
-
-    def _normalized(self, block: Block, entry: Entry, receivers: slice) -> Tensor:
-        """What some heads read: [row, pos, head, d_model]."""
-        normalized: Tensor = block.ln1(self._inputs(entry, receivers))
-        return normalized.transpose(1, 2)
-
-    def _inputs(self, entry: Entry, receivers: slice, n: int | None = None) -> Tensor:
-        """The stream as each receiver has it: [row, receiver, pos, d_model]."""
-        changes = self.changes[:, :n]
-        masks = self.masks[:, receivers, : changes.shape[1]]
-        carried: Tensor = (masks @ changes.flatten(2)).unflatten(2, changes.shape[2:])
-        return self._here(self.prompts.streams[entry])[:, None] + carried
-
-    def _here(self, values: Float[Tensor, "prompt all d"]) -> Float[Tensor, "row pos d"]:
-        """The rows' own, over the window or where the metric reads."""
-        cone = self.cone
-        if self.at_reads:
-            index = cone.read_in_window + cone.start
-            return take_positions(values[cone.prompts], index)
-        return values[cone.prompts, cone.start : cone.end]
-
-    def _add(self, changes: Float[Tensor, "row sender pos d"]) -> None:
-        if self.inside is not None:
-            n = self.changes.shape[1]
-            kept = self.inside[n : n + changes.shape[1]].transpose(0, 1)  # [row, sender, pos]
-            changes = changes * kept[..., None]
-        self.changes = torch.cat([self.changes, changes], dim=1)
-
-    def _cut_to_reads(self) -> None:
-        """From here on only the positions that the metric reads."""
-        index = self.cone.read_in_window  # [row, read]
-        n_senders, width = self.changes.shape[1], self.changes.shape[-1]
-        wide = index[:, None, :, None].expand(-1, n_senders, -1, width)
-        self.changes = self.changes.gather(2, wide)
-        if self.inside is not None:
-            self.inside = self.inside.gather(2, index.expand(len(self.inside), -1, -1))
-        self.at_reads = True

@@ -123,8 +123,6 @@ class Wiring:
         """
         changed: Mask = np.zeros(matrix.shape[1], dtype=bool)
         changed[0] = True  # the embedding
-        read: Mask = np.zeros(matrix.shape[0], dtype=bool)
-        read[-1] = True  # the logits
         feeds = self.feeds
         while True:
             inputs: Mask = np.any(matrix & changed, axis=1)
@@ -132,14 +130,19 @@ class Wiring:
             if np.array_equal(more, changed):
                 break
             changed = more
+        kept: Mask = matrix & changed[None] & self.read(matrix)[:, None]
+        return kept
+
+    def read(self, matrix: Bool[Mask, "receiver sender"]) -> Bool[Mask, " receiver"]:
+        """The receivers from which some way leads on to the logits; the logits among them."""
+        read: Mask = np.zeros(matrix.shape[0], dtype=bool)
+        read[-1] = True  # the logits
         while True:
             useful: Mask = np.any(matrix & read[:, None], axis=0)
-            more = np.logical_or(read, np.any(feeds & useful[:, None], axis=0))
+            more: Mask = np.logical_or(read, np.any(self.feeds & useful[:, None], axis=0))
             if np.array_equal(more, read):
-                break
+                return read
             read = more
-        kept: Mask = matrix & changed[None] & read[:, None]
-        return kept
 
     def _why_not(self, name: str) -> str:
         sender, arrow, receiver = str(name).partition("->")

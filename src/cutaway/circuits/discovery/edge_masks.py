@@ -77,10 +77,10 @@ def edge_masks(
     odds = torch.full((int(runs.wiring.allowed.sum()),), _OPEN, requires_grad=True)
     optimizer = torch.optim.Adam([odds], lr=settings.learning_rate)
     for step in range(settings.steps):
-        optimizer.zero_grad()
         price = settings.price * min(1.0, 2 * step / settings.steps)
         loss = _distance(runs, odds, gap, settings.prompts_per_step, generator)
-        (loss + price * _share_open(odds)).backward()
+        # Not backward(), which would leave gradients in the model's weights too.
+        (odds.grad,) = torch.autograd.grad(loss + price * _share_open(odds), odds)
         optimizer.step()
         progress((step + 1) / settings.steps)
     values = _expected_gate(odds.detach()).double().numpy()

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from ...evidence import Interval
 from ...patching.measure import Progress
+from ..circuit import CircuitError
 from .trial import Trial
 
 Floats = NDArray[np.float64]
@@ -74,7 +75,12 @@ def completeness(
         n_random: random circuits, each tried with a few random subsets of its own nodes.
         seed: of the subsets, of the halves and of the bootstrap.
         progress: called with the share that is done.
+
+    Raises:
+        CircuitError: no subsets.
     """
+    if n_subsets < 1:
+        raise CircuitError(f"n_subsets={n_subsets}: completeness asks for at least 1 subset.")
     rng = np.random.default_rng(seed)
     subsets = [_subset(trial.parts, rng) for _ in range(n_subsets)]
     found = _compared(trial, [(), *subsets], partial(_report, progress, 0.0, 0.3))

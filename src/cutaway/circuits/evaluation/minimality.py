@@ -11,7 +11,9 @@ worth by the same measure?
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import get_args
 
 import numpy as np
@@ -25,6 +27,7 @@ from ..wiring import Mask
 from .trial import Trial
 
 Floats = NDArray[np.float64]
+_AT_ONCE = 128  # circuits
 
 
 @dataclass(frozen=True)
@@ -93,21 +96,37 @@ def minimality(
     halves = np.array_split(rng.permutation(len(trial.gap)), 2)
     names = trial.parts if of == "nodes" else trial.wiring.names(trial.matrix)
     sets = [(), *(_few(names, rng) for _ in range(n_subsets))]
+    added = (_with_stranger(trial, of, rng) for _ in range(n_strangers))
+    strangers = [one for one in added if one is not None]
+    usable = [[i for i, out in enumerate(sets) if part not in out] for part in names]
     base = trial.measure([_out(trial, trial.matrix, of, out) for out in sets])
-    parts = []
-    for done, part in enumerate(names):
-        usable = [i for i, out in enumerate(sets) if part not in out]
-        tried = [_out(trial, trial.matrix, of, (*sets[i], part)) for i in usable]
-        changes = base[usable] - trial.measure(tried)  # [set, prompt]
-        most = int(np.abs(changes[:, halves[0]].mean(-1)).argmax())
+    found = _measured(
+        trial,
+        [
+            *(
+                partial(_out, trial, trial.matrix, of, (*sets[i], part))
+                for part, mine in zip(names, usable, strict=True)
+                for i in mine
+            ),
+            *(partial(_out, trial, matrix, of, out) for matrix in strangers for out in sets),
+        ],
+        progress,
+    )
+    parts, at = [], 0
+    for part, mine in zip(names, usable, strict=True):
+        changes = base[mine] - found[at : at + len(mine)]  # [set, prompt]
+        at += len(mine)
+        most = _most(changes, halves[0])
         change = trial.share(changes[most], seed, prompts=halves[1])
-        parts.append(Needed(part, sets[usable[most]], change))
-        if progress is not None:
-            progress((done + 1) / (len(names) + n_strangers))
-    strangers = _strangers(trial, of, sets, halves, n_strangers, rng)
-    if progress is not None:
-        progress(1.0)
-    return Minimality(trial.how.describe(trial.circuit), of, tuple(parts), strangers)
+        parts.append(Needed(part, sets[mine[most]], change))
+    # Without its stranger a circuit is what it was before.
+    changes_of_strangers = found[at:].reshape(len(strangers), len(sets), -1) - base
+    worth = [
+        abs(change[_most(change, halves[0]), halves[1]].mean() / trial.gap[halves[1]].mean())
+        for change in changes_of_strangers
+    ]
+    how = trial.how.describe(trial.circuit)
+    return Minimality(how, of, tuple(parts), np.array(worth, dtype=np.float64))
 
 
 def _few(names: tuple[str, ...], rng: np.random.Generator) -> tuple[str, ...]:
@@ -122,32 +141,25 @@ def _out(trial: Trial, matrix: Mask, of: Level, out: tuple[str, ...]) -> Mask:
     return matrix & ~trial.wiring.matrix(out)
 
 
-def _strangers(
-    trial: Trial,
-    of: Level,
-    sets: list[tuple[str, ...]],
-    halves: list[NDArray[np.int64]],
-    n: int,
-    rng: np.random.Generator,
-) -> Float[Floats, " stranger"]:
-    """What parts are worth that were added at random."""
-    added = [_with_stranger(trial, of, rng) for _ in range(n)]
-    if any(one is None for one in added):
-        return np.empty(0)  # the circuit is the whole model
-    found = []
-    for one in added:
-        assert one is not None
-        matrix, part = one
-        inside = [_out(trial, matrix, of, out) for out in sets]
-        both = trial.measure([*inside, *(_out(trial, m, of, (part,)) for m in inside)], own=False)
-        changes = both[: len(sets)] - both[len(sets) :]
-        most = int(np.abs(changes[:, halves[0]].mean(-1)).argmax())
-        share = changes[most, halves[1]].mean() / trial.gap[halves[1]].mean()
-        found.append(abs(float(share)))
-    return np.array(found)
+def _measured(
+    trial: Trial, circuits: Sequence[Callable[[], Mask]], progress: Progress | None
+) -> Float[Floats, "circuit prompt"]:
+    """The metric of circuits that are made when their turn comes: all at once they would be large
+    where a model has many edges."""
+    found = [np.empty((0, len(trial.gap)))]
+    for at in range(0, len(circuits), _AT_ONCE):
+        found.append(trial.measure([make() for make in circuits[at : at + _AT_ONCE]]))
+        if progress is not None:
+            progress(min(1.0, (at + _AT_ONCE) / len(circuits)))
+    return np.concatenate(found)
 
 
-def _with_stranger(trial: Trial, of: Level, rng: np.random.Generator) -> tuple[Mask, str] | None:
+def _most(changes: Float[Floats, "set prompt"], prompts: NDArray[np.int64]) -> int:
+    """The set that shows most on some prompts."""
+    return int(np.abs(changes[:, prompts].mean(-1)).argmax())
+
+
+def _with_stranger(trial: Trial, of: Level, rng: np.random.Generator) -> Mask | None:
     """The circuit with one more part, connected to it; None where there is no other."""
     wiring, matrix = trial.wiring, trial.matrix
     if of == "nodes":
@@ -165,7 +177,7 @@ def _with_stranger(trial: Trial, of: Level, rng: np.random.Generator) -> tuple[M
         if trial.how.level == "edges":  # about as many edges as the circuit's own nodes have
             share = matrix.sum() / max(wiring.between(["embed", *trial.parts]).sum(), 1)
             mine &= rng.random(mine.shape) < max(share, 2 / max(mine.sum(), 1))
-        return matrix | mine, name
+        return matrix | mine
     others_matrix = wiring.allowed & ~matrix
     nodes = ["embed", *trial.parts]
     near = wiring.between(nodes) & others_matrix  # between its own nodes: those can matter most
@@ -173,4 +185,4 @@ def _with_stranger(trial: Trial, of: Level, rng: np.random.Generator) -> tuple[M
     if not choice:
         return None
     name = str(rng.choice(np.array(choice)))
-    return matrix | wiring.matrix([name]), name
+    return matrix | wiring.matrix([name])

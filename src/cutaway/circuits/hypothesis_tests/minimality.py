@@ -57,9 +57,9 @@ def minimality_test(
         effects: [edge], how far the score moves without each.
         reference: [way], how far it moves without a random one.
         quantile: between 0 and 1.
-        correction: "bonferroni" bounds the chance of any false rejection among the edges (its
-            adjusted p-values are those the paper calls for); "benjamini-hochberg" bounds the share
-            of false ones among the rejected, for edges that are all compared with the same ways.
+        correction: "bonferroni" bounds the chance of any false rejection among the edges;
+            "benjamini-hochberg" bounds the share of false ones among the rejected. All edges are
+            compared with the same ways.
         tie, seed, level: as in `share_test`.
 
     Raises:

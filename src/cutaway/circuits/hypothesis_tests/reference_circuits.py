@@ -141,7 +141,8 @@ def _union(ways: Ways, n_edges: int, rng: np.random.Generator) -> Mask:
             found |= ways.draw(rng, most=left)
             new = n_edges - int(found.sum()) < before
         left = n_edges - int(found.sum())
-        sends, reads = found.any(0), found.any(1)
+        sends: Mask = np.any(found, axis=0)
+        reads: Mask = np.any(found, axis=1)
         sends |= ways.wiring.feeds[:, reads].any(1)
         single = np.flatnonzero(ways.among & ~found & sends[None] & reads[:, None])
         if len(single) >= left:

@@ -44,7 +44,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class HypothesisSettings:
-    """What can be chosen; the paper's values are the defaults, but for `random_from`."""
+    """What can be chosen; defaults are those of the paper's code, but for `random_from`."""
 
     epsilon: float = 0.1
     """Equivalence: how far from 1/2 the share of prompts may be."""
