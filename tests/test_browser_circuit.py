@@ -59,7 +59,10 @@ def readout(page: Page) -> str:
 
 
 def test_it_draws_and_hostile_text_stays_text(drawn: Page) -> None:
-    assert drawn.locator(".ct-circuit-drawing .edge").count() == 6 and drawn.locator(".node").count() == 5
+    assert (
+        drawn.locator(".ct-circuit-drawing .edge").count() == 6
+        and drawn.locator(".node").count() == 5
+    )
     for box in drawn.locator(".node").all():
         assert box.bounding_box()["width"] > 20
     assert drawn.evaluate("window.stolen") is None

@@ -12,9 +12,13 @@ from numpy.typing import NDArray
 
 from ..model.config import ModelConfig
 from ..patching.effects import Effects
+from .circuit import CircuitError
 from .wiring import Mask
 
 Floats = NDArray[np.float64]
+
+PAIR = "the clean and on the corrupted prompts"
+_ROUNDING = 1e-6  # of the largest metric, in float32
 
 NORMALISED = "share of the difference between clean and corrupted"
 
@@ -57,18 +61,35 @@ class EdgeScores:
         return [(names[i], float(self.values[i])) for i in order]
 
 
+def mean_gap(
+    metric: str, upper: NDArray[np.floating], lower: NDArray[np.floating], of: str
+) -> float:
+    """Mean of one metric less mean of the other: what everything is a share of.
+
+    Args:
+        metric: its name, for the error.
+        upper, lower: of two runs of the same prompts, [prompt] each.
+        of: what the two are, as in "the clean and of the corrupted prompts".
+
+    Raises:
+        CircuitError: both have the same mean, but for rounding.
+    """
+    gap = float(upper.mean() - lower.mean())
+    if abs(gap) <= _ROUNDING * max(1.0, float(np.abs(upper).max()), float(np.abs(lower).max())):
+        raise CircuitError(
+            f"the {metric} has the same mean on {of}, so there is no difference to express "
+            "anything in: choose other prompts."
+        )
+    return gap
+
+
 def normalised(effects: Effects) -> Float[Floats, "*axes"]:
     """The normalised effects alone, without their intervals.
 
     Raises:
-        ValueError: clean and corrupted prompts have one mean metric.
+        CircuitError: clean and corrupted prompts have one mean metric.
     """
-    gap = float((effects.clean - effects.corrupted).mean())
-    if gap == 0:
-        raise ValueError(
-            f"the {effects.metric} has the same mean on the clean and on the corrupted prompts, so "
-            "there is no difference to express effects in: choose other prompts."
-        )
+    gap = mean_gap(effects.metric, effects.clean, effects.corrupted, PAIR)
     values: Floats = np.asarray(effects.per_prompt.mean(-1) / gap, dtype=np.float64)
     return values
 

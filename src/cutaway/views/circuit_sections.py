@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from ..circuits.compare import CircuitComparison
+import numpy as np
+
+from ..circuits.compare import Chance, CircuitComparison, Overlap
 from ..circuits.evaluation import Completeness, Faithfulness, Minimality
 from ..circuits.hypothesis_tests import HypothesisTests
+from ..evidence import Interval
 from .bars import Bar, BarsView
 from .layout import Disclosure
+from .numbers import number
 from .table import Cell, Column, TableView
 
 _SMALLEST_P = 0.0001
@@ -34,6 +38,32 @@ def faithfulness_bars(found: Faithfulness) -> tuple[BarsView, BarsView]:
     return bars, random
 
 
+def faithfulness_table(found: Faithfulness) -> TableView:
+    """Ratio and difference with their intervals, each beside the same of random circuits."""
+    gap = found.model.estimate - found.empty.estimate
+    differences = gap * (1 - found.random)  # model - circuit, since the ratio is of mean metrics
+    near = found.random_at_least_as_faithful
+    return TableView(
+        (
+            "",
+            Column("the circuit", "right"),
+            Column("random, mean", "right"),
+            Column("random, least", "right"),
+            Column("random, most", "right"),
+        ),
+        [
+            [name, value, *(float(of(random)) for of in (np.mean, np.min, np.max))]
+            for name, value, random in (
+                ("(circuit − empty) / (model − empty)", found.ratio, found.random),
+                (f"model − circuit, in {found.metric}", found.difference, differences),
+            )
+        ],
+        title="As numbers",
+        caption=f"{near} of {len(found.random)} random circuits have a ratio as near to 1, or "
+        "nearer.",
+    )
+
+
 def completeness_table(found: Completeness) -> TableView:
     """Circuit and model without the same parts."""
     sets = [("nothing", found.nothing), ("the worst set, greedily", found.worst)]
@@ -52,8 +82,10 @@ def completeness_table(found: Completeness) -> TableView:
         ],
         title="Completeness: the same parts out of circuit and model",
         caption="As shares of model − empty. The worst set was chosen on half of the prompts and "
-        f"measured on the other half. Mean gap of random circuits: "
-        f"{found.random_circuits.mean():.2f}.",
+        f"measured on the other half. Mean |gap| over {len(found.random)} random sets: "
+        f"{number(found.mean_gap)}; of {len(found.random_circuits)} random circuits: "
+        f"{number(float(found.random_circuits.mean()))} (least "
+        f"{number(float(found.random_circuits.min()))}).",
     )
 
 
@@ -98,20 +130,46 @@ def hypothesis_table(tests: HypothesisTests) -> TableView:
         title="Hypothesis tests",
         caption="Rejecting one of the first three speaks against the circuit, rejecting "
         "sufficiency or partial necessity for it. A null that is not rejected is not thereby "
-        "shown. " + " ".join(f"{name}: not run, {why}" for name, why in tests.not_run.items()),
+        f"shown. All are of the circuit's edges at all positions, outside: {tests.outside}. " + " ".join(f"{name}: not run, {why}" for name, why in tests.not_run.items()),
     )
 
 
 def published_table(found: CircuitComparison) -> TableView:
-    """Found beside published, all nodes and class by class."""
-    frame = found.to_frame()
-    heads = list(frame[0])
+    """Found beside published, all nodes and class by class, each with both controls."""
+    wholes = {"all heads": found.heads}
+    if found.mlps is not None:
+        wholes["all MLPs"] = found.mlps
+    rows = [_overlap_row(name, one, one.precision) for name, one in wholes.items()]
+    rows += [_overlap_row(name, one, None) for name, one in found.classes.items()]
+    jaccard = "; ".join(
+        f"{name} {number(one.jaccard)} (by chance {number(one.jaccard_by_chance)})"
+        for name, one in wholes.items()
+    )
     return TableView(
-        [name.replace("_", " ") for name in heads],
-        [[_cell(row[name]) for name in heads] for row in frame],
+        (
+            "nodes",
+            Column("shared", "right"),
+            Column("recall", "right"),
+            Column("precision", "right"),
+            Column("by chance", "right"),
+            Column("in layers", "right"),
+            "missed",
+        ),
+        rows,
         title="Beside the published circuit",
+        caption="Shared: found, of those published. By chance: how many of them a random choice "
+        "of as many nodes would hold, and the probability of at least as many as were found; in "
+        "layers: of a random choice of as many in each layer. Intervals are Wilson's, as if nodes "
+        f"were independent draws. Jaccard index: {jaccard}.",
     )
 
 
-def _cell(value: object) -> Cell:
-    return value if isinstance(value, int | float | str) or value is None else str(value)
+def _overlap_row(name: str, one: Overlap, precision: Interval | None) -> list[Cell]:
+    shared = f"{len(one.shared)} of {len(one.published)}"
+    chances = (_chance(one.chance), _chance(one.chance_in_layers))
+    return [name, shared, one.recall, precision, *chances, ", ".join(one.missed)]
+
+
+def _chance(found: Chance) -> str:
+    p = found.p_value
+    return f"{number(found.expected)}, p {'= ' + format(p, '.2g') if p >= _SMALLEST_P else '< 0.0001'}"

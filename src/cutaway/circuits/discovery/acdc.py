@@ -27,7 +27,7 @@ from ...model.transformer import HookedTransformer
 from ...patching.measure import Progress
 from ...tasks.task import Task
 from ..runs import CircuitRuns
-from ..scores import EdgeScores
+from ..scores import PAIR, EdgeScores, mean_gap
 from ..wiring import Mask
 from .settings import DiscoverySettings, no_progress
 
@@ -88,12 +88,7 @@ class _Search:
     def __init__(self, runs: CircuitRuns, settings: ACDCSettings, progress: Progress) -> None:
         self.runs, self.settings, self.progress = runs, settings, progress
         self.whole = runs.clean.numpy()
-        self.gap = float(self.whole.mean() - runs.corrupted.numpy().mean())
-        if self.gap == 0:
-            raise ValueError(
-                f"the {runs.task.metric.name} has the same mean on the clean and on the corrupted "
-                "prompts, so there is no difference to express effects in: choose other prompts."
-            )
+        self.gap = mean_gap(runs.task.metric.name, self.whole, runs.corrupted.numpy(), PAIR)
         self.matrix: Mask = runs.wiring.allowed.copy()
         self.left = self.whole  # the metric of what is left, [prompt]
         self.scores = np.zeros(self.matrix.shape)

@@ -21,7 +21,7 @@ from ...model.transformer import HookedTransformer
 from ...patching.measure import Progress
 from ...tasks.task import Task
 from ..runs import CircuitRuns
-from ..scores import EdgeScores
+from ..scores import PAIR, EdgeScores, mean_gap
 from .settings import DiscoverySettings, no_progress
 
 # Of the hard concrete distribution (Louizos et al. 2018, section 4): its temperature, and how far
@@ -67,12 +67,7 @@ def edge_masks(
         ValueError: clean and corrupted prompts have one mean metric; a metric without gradient.
     """
     runs = CircuitRuns(model, task, max_memory=settings.max_memory)
-    gap = float((runs.clean - runs.corrupted).mean())
-    if gap == 0:
-        raise ValueError(
-            f"the {task.metric.name} has the same mean on the clean and on the corrupted prompts, "
-            "so there is nothing to learn from: choose other prompts."
-        )
+    gap = mean_gap(task.metric.name, runs.clean.numpy(), runs.corrupted.numpy(), PAIR)
     generator = torch.Generator().manual_seed(settings.seed)
     odds = torch.full((int(runs.wiring.allowed.sum()),), _OPEN, requires_grad=True)
     optimizer = torch.optim.Adam([odds], lr=settings.learning_rate)

@@ -23,8 +23,9 @@ from ...patching.measure import Progress
 from ..circuit import CircuitError
 from ..random_circuits import random_circuits
 from ..runs import CircuitRuns
-from ..scores import EdgeScores
+from ..scores import EdgeScores, mean_gap
 from ..selection import strongest
+from .trial import ENDS
 
 Floats = NDArray[np.float64]
 
@@ -113,9 +114,8 @@ def sufficiency_curve(
     matrices = torch.from_numpy(np.concatenate([np.stack(chosen), *random]))
     values = runs.measure(matrices, progress=progress).numpy()
     empty = runs.empty().numpy()
+    mean_gap(runs.task.metric.name, runs.clean.numpy(), empty, ENDS)
     gap = runs.clean.numpy() - empty
-    if gap.mean() == 0:
-        raise CircuitError("the whole model and the empty circuit have the same mean metric.")
     found = values[: len(sizes)] - empty  # [size, prompt]
     of_random = (values[len(sizes) :] - empty).mean(-1) / gap.mean()
     of_random = of_random.reshape(len(sizes), n_random).T  # [circuit, size]

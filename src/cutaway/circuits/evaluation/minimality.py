@@ -120,7 +120,7 @@ def minimality(
         change = trial.share(changes[most], seed, prompts=halves[1])
         parts.append(Needed(part, sets[mine[most]], change))
     # Without its stranger a circuit is what it was before.
-    changes_of_strangers = found[at:].reshape(len(strangers), len(sets), -1) - base
+    changes_of_strangers = found[at:].reshape(len(strangers), len(sets), found.shape[-1]) - base
     worth = [
         abs(change[_most(change, halves[0]), halves[1]].mean() / trial.gap[halves[1]].mean())
         for change in changes_of_strangers

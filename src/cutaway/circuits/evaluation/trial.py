@@ -20,9 +20,12 @@ from ...tasks.task import Task
 from ..circuit import Circuit, CircuitError, Level, require_edges
 from ..random_circuits import random_circuits, random_node_sets
 from ..runs import CircuitRuns
+from ..scores import mean_gap
 from ..wiring import Mask, Wiring
 
 Floats = NDArray[np.float64]
+
+ENDS = "the whole model and on the empty circuit"
 
 
 @dataclass(frozen=True)
@@ -91,11 +94,7 @@ class Trial:
         self.whole = self.runs.clean.numpy()
         self.empty = self.runs.empty().numpy()
         self.gap = self.whole - self.empty  # [prompt]
-        if self.gap.mean() == 0:
-            raise CircuitError(
-                f"the {task.metric.name} of the whole model and of the empty circuit have the same "
-                f"mean on {task.name}, so there is nothing to explain."
-            )
+        mean_gap(self.unit, self.whole, self.empty, ENDS)
 
     @property
     def wiring(self) -> Wiring:
