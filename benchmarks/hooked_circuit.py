@@ -1,4 +1,4 @@
-"""A circuit alone, or one head patched, by full runs with hooks: what an engine is compared with."""
+"""A circuit alone, or one head patched, by full runs with hooks: what the engine is held to."""
 
 from __future__ import annotations
 
