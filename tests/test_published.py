@@ -16,6 +16,7 @@ from cutaway.circuits.published import PUBLISHED, PublishedCircuit, PublishedMod
 from cutaway.evidence import proportion
 from cutaway.experiments.ioi.published import classes, figures
 from cutaway.model.config import ModelConfig
+from cutaway.model.transformer import HookedTransformer
 from cutaway.patching.graph import Graph
 
 # Two layers of three heads, small enough that every choice can be counted.
@@ -240,3 +241,17 @@ def test_a_found_node_must_be_a_candidate() -> None:
         compare_heads(["9.9"], published("ioi"), candidates=["9.6", "9.7"])
     with pytest.raises(ValueError, match="no node '13.1'"):
         compare_heads(["9.9"], published("ioi"), candidates=["9.9", "13.1"])
+
+
+def test_a_published_circuit_can_be_put_into_its_model() -> None:
+    cfg = ModelConfig(n_layers=12, d_model=768, n_heads=12, d_head=2, d_mlp=4, d_vocab=5, n_ctx=4)
+    model = HookedTransformer(cfg)
+    paper = published("ioi")
+    circuit = paper.in_model(model)
+    assert set(circuit.heads) == set(paper.heads) and len(circuit.heads) == 26
+    assert set(circuit.nodes) - set(circuit.heads) == {"embed", *(f"mlp{i}" for i in range(12))}
+    assert circuit.positions["9.9"] == ("END",) and circuit.positions["2.2"] == ("S1+1",)
+    assert "mlp0" not in circuit.positions
+    assert not any("mlp" in name for name in paper.in_model(model, mlps=False).nodes)
+    with pytest.raises(ValueError, match="has another shape"):
+        paper.in_model(HookedTransformer(cfg.replace(n_layers=2)))

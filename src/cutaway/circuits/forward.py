@@ -145,9 +145,11 @@ class CircuitPass:
         size = cfg.heads_per_group
         groups = np.unique(heads // size)
         members = (groups[:, None] * size + np.arange(size)).ravel()
+        # Nobody reads what the other members write, so they may ask as one that is read.
+        asks = np.where(np.isin(members, heads), members, heads[0])
         q_rows, k_rows, v_rows = (
             where.start + which
-            for where, which in ((readers.q, members), (readers.k, groups), (readers.v, groups))
+            for where, which in ((readers.q, asks), (readers.k, groups), (readers.v, groups))
         )
         shared = self._one_stream(np.concatenate([q_rows, k_rows, v_rows]))
         x_k = self._normalized(block, entry, k_rows, shared)

@@ -16,8 +16,11 @@ from importlib import resources
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from .circuit import Circuit
+
 if TYPE_CHECKING:
     from ..model.config import ModelConfig
+    from ..model.transformer import HookedTransformer
 
 Nodes = tuple[str, ...]
 
@@ -114,6 +117,40 @@ class PublishedCircuit:
     def class_of(self, node: str) -> str:
         """The class of a node; "" where it is in none."""
         return next((kind for kind, nodes in self.classes.items() if node in nodes), "")
+
+    def in_model(self, model: HookedTransformer, mlps: bool = True) -> Circuit:
+        """The published circuit as one that can be run alone and evaluated, in its model.
+
+        It has all edges between its nodes, each node at the positions that its class names.
+
+        Args:
+            model: of the published model's shape.
+            mlps: take all MLPs into it, as is done where a paper's circuit is one of heads and
+                MLPs stay as they are (Wang et al. 2022); False takes only those that are named.
+
+        Raises:
+            ValueError: a model of another shape.
+
+        Example:
+            >>> circuit = published("ioi").in_model(model)
+            >>> ca.circuits.evaluate(model, task, circuit, outside=Mean(abc), level="nodes")
+        """
+        self.check_fits(model.cfg)
+        with_mlps = mlps and not model.cfg.attn_only
+        more = [f"mlp{layer}" for layer in range(model.cfg.n_layers)] if with_mlps else []
+        at = {
+            node: self.positions[kind]
+            for kind, nodes in self.classes.items()
+            for node in nodes
+            if kind in self.positions
+        }
+        return Circuit.of_nodes(
+            model,
+            dict.fromkeys([*self.nodes, *more]),
+            positions=at,
+            task=self.task,
+            method=f"{self.name} ({self.sources[0].citation.split(',')[0]} et al.)",
+        )
 
     def check_fits(self, cfg: ModelConfig) -> None:
         """Names such as "9.9" mean this circuit's heads only in a model of its shape.

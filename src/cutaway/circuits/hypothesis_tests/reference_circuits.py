@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 from jaxtyping import Bool
+from numpy.typing import NDArray
 
 from ..circuit import CircuitError
 from ..wiring import Mask, Wiring
@@ -135,20 +136,28 @@ def circuits_among(
 def _union(ways: Ways, n_edges: int, rng: np.random.Generator) -> Mask:
     for _ in range(_TRIES):
         found = np.zeros_like(ways.among)
-        new = True
-        while new and (left := n_edges - int(found.sum())) >= ways.shortest:
-            before = left
-            found |= ways.draw(rng, most=left)
-            new = n_edges - int(found.sum()) < before
-        left = n_edges - int(found.sum())
-        sends: Mask = np.any(found, axis=0)
-        reads: Mask = np.any(found, axis=1)
-        sends |= ways.wiring.feeds[:, reads].any(1)
-        single = np.flatnonzero(ways.among & ~found & sends[None] & reads[:, None])
-        if len(single) >= left:
-            found.flat[rng.choice(single, size=left, replace=False)] = True
-            return found
+        for _ in range(_TRIES * n_edges):
+            left = n_edges - int(found.sum())
+            if not left:
+                return found
+            way = ways.draw(rng, most=left) if left >= ways.shortest else found
+            if (way & ~found).any():
+                found |= way
+                continue
+            single = _between(ways, found)
+            if len(single):
+                found.flat[rng.choice(single)] = True
+            elif left < ways.shortest:
+                break
     raise CircuitError(
         f"no random circuit of {n_edges} edges was found: the ways over the edges that may be "
         f"taken have at least {ways.shortest}."
     )
+
+
+def _between(ways: Ways, found: Mask) -> NDArray[np.int64]:
+    """Edges that are new and join what the ways found reach already, counted in the matrix."""
+    sends: Mask = np.any(found, axis=0)
+    reads: Mask = np.any(found, axis=1)
+    sends |= ways.wiring.feeds[:, reads].any(1)  # read from, though nothing of it is read yet
+    return np.flatnonzero(ways.among & ~found & sends[None] & reads[:, None])

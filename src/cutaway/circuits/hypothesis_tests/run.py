@@ -19,6 +19,7 @@ comparison with *other random circuits* is, on these prompts.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, TypeVar, get_args
@@ -237,28 +238,37 @@ def partial_necessity(
 ) -> HypothesisTest:
     """`share_test` of the model without the circuit, beside the model without random circuits.
 
+    Drawn from the complement, they lack every edge of the circuit: a circuit that holds one edge
+    which the task cannot do without beats them all, whatever else it holds. The control is the
+    share that is beaten of random circuits drawn from the whole model.
+
     Raises:
         CircuitError: besides what `hypothesis_tests` raises, too few edges to draw from.
     """
     _check(runs, circuit)
     wiring, n_edges = runs.wiring, len(circuit)
-    if settings.random_from == "model":
-        others = random_circuits(wiring, n_edges, settings.n_random, settings.seed)
-    else:
+    others = random_circuits(wiring, n_edges, settings.n_random, settings.seed)
+    if settings.random_from == "complement":
         among = wiring.allowed & ~circuit.matrix
-        others = circuits_among(wiring, among, n_edges, settings.n_random, settings.seed)
+        drawn = circuits_among(wiring, among, n_edges, settings.n_random, settings.seed)
+        others = np.concatenate([drawn, others])
     knocked_out = wiring.allowed & ~np.concatenate([circuit.matrix[None], others])
     distances = _distance(_scores(runs, knocked_out), runs)
-    return share_test(
+    tie = tolerance(_model(runs))
+    of_model = distances[-settings.n_random :]
+    test = share_test(
         "partial necessity",
         float(distances[0]),
-        distances[1:],
+        distances[1 : 1 + settings.n_random],
         settings.quantile,
         larger_is_better=True,
-        tie=tolerance(_model(runs)),
+        tie=tie,
         seed=settings.seed,
         level=settings.level,
     )
+    beaten = float((distances[0] - of_model > tie).mean())
+    share = {"share beaten of circuits drawn from the whole model": beaten}
+    return dataclasses.replace(test, controls={**test.controls, **share})
 
 
 def _check(runs: CircuitRuns, circuit: Circuit) -> None:
