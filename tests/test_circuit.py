@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -198,3 +199,64 @@ def test_the_frame_has_a_row_for_each_edge() -> None:
     rows = Circuit(CFG, ROUTE, effects={ROUTE[1]: 0.5}).to_frame()
     assert [row["edge"] for row in rows] == list(ROUTE)
     assert rows[1] == {"edge": ROUTE[1], "sender": "0.1", "receiver": "mlp0", "effect": 0.5}
+
+
+def test_a_set_of_two_circuits_claims_only_what_holds_of_both() -> None:
+    known = {"digest": "d", "task": "ioi", "notes": ("one",), "effects": {ROUTE[0]: 1.0}}
+    first = Circuit(CFG, ROUTE, method="eap", **known)
+    both = first | Circuit(CFG, ("embed->logits",), digest="d", task="ioi", method="acdc")
+    assert (both.method, both.digest, both.task) == ("(eap | acdc)", "d", "ioi")
+    assert both.effects == {} and both.notes == ()  # two methods' effects have two units
+    other = first | Circuit(CFG, ("embed->logits",), digest="e", task="docstring")
+    assert (other.digest, other.task) == ("", "")
+
+
+@pytest.mark.parametrize("places", [(), "END"])
+def test_a_sender_at_no_position_is_refused(places) -> None:
+    with pytest.raises(
+        CircuitError, match=r"positions\['0.1'\] is .* give the names of one or more"
+    ):
+        Circuit(CFG, ROUTE, positions={"0.1": places})
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"positions": []},
+        {"edges": [["embed->logits"]]},
+        {"edges": [["embed->logits", "large"]]},
+        {"edges": [["logits->embed", None]]},
+        {"model": 3},
+        {"model": {"digest": "", "config": {}}},
+    ],
+)
+def test_a_file_with_one_thing_wrong_is_one_sentence(change, tmp_path) -> None:
+    path = tmp_path / "mine.json"
+    Circuit(CFG, ROUTE).save(path)
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    with pytest.raises(CircuitError, match="does not hold a whole circuit: ") as refused:
+        Circuit.load(path)
+    message = str(refused.value)
+    assert "\n" not in message and message.endswith(".") and not message.endswith("..")
+
+
+def test_a_save_that_fails_leaves_the_old_file(tmp_path) -> None:
+    path = tmp_path / "mine.json"
+    Circuit(CFG, ROUTE).save(path)
+    before = path.read_text()
+    full = mock.patch("cutaway.files.os.replace", side_effect=OSError("disk full"))
+    with full, pytest.raises(OSError, match="disk full"):
+        Circuit(CFG, ()).save(path)
+    assert path.read_text() == before and list(tmp_path.iterdir()) == [path]
+
+
+@given(configs(), st.integers(0, 50))
+def test_read_is_what_leads_to_the_logits(cfg, seed) -> None:
+    """One more edge from the embedding into a receiver lies on a way if the receiver is read."""
+    wiring = Wiring(cfg)
+    matrix = random_set(wiring, seed, share=0.15)
+    read = wiring.read(matrix)
+    for at in range(len(read)):
+        more = matrix.copy()
+        more[at, 0] = True
+        assert wiring.pruned(more)[at, 0] == read[at]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -31,6 +33,9 @@ from cutaway.patching.interventions import intervene
 from cutaway.patching.values import Mean
 from cutaway.tasks.ioi import ioi
 from random_models import random_model, small_task
+
+# Its package has a function of the same name.
+minimality_module = sys.modules["cutaway.circuits.evaluation.minimality"]
 
 CFG = ModelConfig(n_layers=2, d_model=16, n_heads=4, d_vocab=17, n_ctx=12, init_range=0.4)
 EDGES = ("embed->0.1.v", "embed->0.3.k", "0.1->mlp0", "0.3->1.2.q", "mlp0->1.2.v", "1.2->logits")
@@ -187,6 +192,30 @@ def test_a_written_circuit_does_all_and_each_detectable_edge_is_needed(name) -> 
         assert all(abs(worth[edge]) < 0.05 for edge in rest), corruption
 
 
+@pytest.mark.parametrize("of", ["nodes", "edges"])
+def test_strangers_are_added_to_the_circuit_at_its_own_positions(of, model, task) -> None:
+    """Against the plain way: circuit with and without the stranger, both run."""
+    held = Circuit.of(model, EDGES, positions={"0.1": ("CHANGE",), "1.2": ("END",)})
+    trial = Trial(model, task, held)
+    added: list[np.ndarray] = []
+    kept = minimality_module._with_stranger
+
+    def remembered(*arguments):
+        added.append(kept(*arguments))
+        return added[-1]
+
+    with mock.patch.object(minimality_module, "_with_stranger", remembered):
+        found = minimality(trial, of, n_subsets=0, n_strangers=4, seed=1)
+    other = np.array_split(np.random.default_rng(1).permutation(8), 2)[1]
+    (base,) = trial.measure([trial.matrix])
+    for matrix, worth in zip(added, found.strangers, strict=True):
+        assert (matrix & trial.matrix == trial.matrix).all() and (matrix != trial.matrix).any()
+        names = set(trial.wiring.names(matrix))
+        alone = circuit_by_hooks(model, task, names, "patch", held.positions).numpy()
+        expected = abs((alone - base)[other].mean() / trial.gap[other].mean())
+        assert worth == pytest.approx(expected, abs=1e-4)
+
+
 def test_curves_go_through_their_points_and_enclose_their_areas(model, task) -> None:
     scores = score(model, task, "eap")
     runs = CircuitRuns(model, task)
@@ -252,6 +281,10 @@ def test_what_cannot_be_evaluated_is_said(model, task, circuit) -> None:
         How(level="heads")
     with pytest.raises(CircuitError, match="of='heads' is neither"):
         minimality(Trial(model, task, circuit), "heads")
+    with pytest.raises(CircuitError, match="n_subsets=0: completeness asks for at least 1"):
+        completeness(Trial(model, task, circuit), n_subsets=0)
+    with pytest.raises(CircuitError, match="0 random circuits are no control"):
+        evaluate(model, task, circuit, n_random=0)
     same = dataclasses.replace(task, corrupted=task.clean)
     with pytest.raises(CircuitError, match="the same mean on the whole model and on the empty"):
         Trial(model, same, circuit)

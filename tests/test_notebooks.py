@@ -4,6 +4,7 @@ the executed copy beside each source is a copy of it.
 
 from __future__ import annotations
 
+import gc
 import importlib.util
 import os
 import re
@@ -12,11 +13,13 @@ from pathlib import Path
 from types import ModuleType
 
 import nbformat
+import numpy as np
 import pytest
 import torch
 from nbformat import NotebookNode
 
 import cutaway as ca
+from cutaway.findings import list_predictions
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 FOLDER = CHECKOUT / "notebooks"
@@ -196,6 +199,37 @@ def test_a_log_grades_what_was_predicted(capsys: pytest.CaptureFixture[str]) -> 
         log.expect("word", "Where?", answer="S2")
     with pytest.raises(ValueError, match="range"):
         log.expect("nothing", "Nothing?")
+
+
+def test_a_log_is_kept_by_the_library(tmp_path: Path) -> None:
+    log = course.Log(tmp_path)
+    log.expect("least", "At least 1?", low=1, confidence=0.9)
+    log.expect("most", "At most 1?", high=1, confidence=0.6)
+    log.expect("word", "Where?", answer="END", confidence=0.8)
+    log.expect("nothing", "Of nothing?", low=0)
+    stored, faults = list_predictions(tmp_path)
+    assert not faults and [one.verdict for one in stored] == ["open"] * 4
+    assert [one.confidence for one in stored] == [0.9, 0.6, 0.8, None]
+    log.observe("least", 1)  # the end itself is as expected
+    log.observe("most", np.float32(1.0))
+    log.observe("word", "S2")
+    log.observe("nothing", float("nan"))  # decides nothing
+    verdicts = [row.split("|")[-2].strip() for row in log._repr_markdown_().splitlines()[2:]]
+    assert verdicts == ["yes", "yes", "**no**", "undecided"]
+    stored, _ = list_predictions(tmp_path)
+    assert [one.verdict for one in stored] == ["held", "held", "missed", "open"]
+    assert "2 of 3 graded predictions held" in log.calibration()
+    assert "| 90% |" in log._repr_markdown_()
+
+
+def test_a_log_without_a_folder_leaves_nothing_behind() -> None:
+    log = course.Log()
+    log.expect("sum", "What is 1 + 1?", low=2, high=2)
+    folder = Path(log.root)
+    assert len(list_predictions(folder)[0]) == 1
+    del log
+    gc.collect()
+    assert not folder.exists()
 
 
 def test_a_check_knows_right_from_wrong(capsys: pytest.CaptureFixture[str]) -> None:

@@ -88,9 +88,8 @@ def test_sizes_that_no_circuit_has_are_refused(n_edges) -> None:
     wiring = Wiring(TINY)
     with pytest.raises(CircuitError, match="is not between 1 and"):
         strongest(wiring, scores_of(wiring, 0), n_edges)
-    if n_edges != 2.5:
-        with pytest.raises(CircuitError, match="is not between 1 and"):
-            random_circuits(wiring, n_edges, 1)
+    with pytest.raises(CircuitError, match="is not between 1 and"):
+        random_circuits(wiring, n_edges, 1)
     for threshold in (-0.1, float("nan")):
         with pytest.raises(CircuitError, match="is not a size"):
             above(wiring, scores_of(wiring, 0), threshold)
@@ -124,3 +123,13 @@ def test_random_nodes_are_as_many_of_each_kind() -> None:
     assert len(set(sets)) > 10 and sets == random_node_sets(wiring, ["0.1", "2.0", "mlp1"], 20, 3)
     with pytest.raises(CircuitError, match="no sender"):
         random_node_sets(wiring, ["9.9"], 1)
+
+
+def test_no_control_is_refused() -> None:
+    wiring = Wiring(TINY)
+    for draw in (
+        lambda: random_circuits(wiring, 3, 0),
+        lambda: random_node_sets(wiring, ["0.1"], 0),
+    ):
+        with pytest.raises(CircuitError, match="0 random circuits are no control"):
+            draw()

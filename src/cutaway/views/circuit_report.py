@@ -15,22 +15,30 @@ from ..circuits.hypothesis_tests import HypothesisTests
 from ..evidence import Interval
 from ..tasks.task import Baseline
 from . import circuit_sentences as say
+from .bars import Bar, BarsView
 from .circuit_graph import CircuitGraphView
 from .circuit_sections import (
     completeness_table,
     faithfulness_bars,
+    faithfulness_table,
     hypothesis_table,
     minimality_table,
     published_table,
 )
+from .circuit_tables import edges_table, nodes_table, origin_table, shared_and_only
 from .key_numbers import KeyNumber, KeyNumbers
 from .layout import Disclosure, Items, Note, Section
 from .numbers import number
 from .page import Page
-from .table import Cell, Column, TableView
+from .table import Column, TableView
 from .view import Part
 
 Floats = NDArray[np.float64]
+_ALONE = (
+    "On prompts that the search has not seen, everything outside the circuit at its value in the "
+    "corrupted prompt."
+)
+_NO_INTERVALS = "This method has one number for all prompts together, so its effects stand bare."
 _FOOTER = "Written by Cutaway. This file needs no network and fetches nothing."
 
 
@@ -91,9 +99,15 @@ def discovery_report(data: DiscoveryData) -> Page:
     )
     page.add(
         Section("In short", KeyNumbers(numbers), Items(say.of_discovery(data))),
-        Section("The circuit", *_graph(circuit, data.intervals), _edges(data)),
-        Section("Run alone", *faithfulness_bars(found)),
-        _method(data.settings, data.timings),
+        Section(
+            "The circuit",
+            *_graph(circuit, data.intervals),
+            *([] if data.intervals or not circuit.effects else [_NO_INTERVALS]),
+            edges_table(circuit, data.intervals),
+            nodes_table(circuit),
+        ),
+        Section("Run alone", _ALONE, *faithfulness_bars(found), faithfulness_table(found)),
+        _method(data.settings, data.timings, circuit),
     )
     return page
 
@@ -118,38 +132,94 @@ def evaluation_report(data: EvaluationData) -> Page:
             f"of {len(one.minimality.parts)}",
         ),
     )
-    short: list[Part] = [KeyNumbers(numbers), Items(say.of_evaluation(data))]
+    short: list[Part] = [KeyNumbers(numbers)]
     if data.warnings:
         short.append(Note("caution", *data.warnings))
+    short.append(Items(say.of_evaluation(data)))
     tests = [] if data.tests is None else [hypothesis_table(data.tests)]
     page.add(
         Section("In short", *short),
-        Section("Faithfulness", *faithfulness_bars(found)),
+        Section("Faithfulness", *faithfulness_bars(found), faithfulness_table(found)),
         Section("Completeness", completeness_table(one.completeness)),
         Section("Minimality", minimality_table(one.minimality)),
         *([Section("Hypothesis tests", *tests)] if tests else []),
-        Section("The circuit", *_graph(circuit, {})),
-        _method(data.settings, data.timings),
+        Section("The circuit", *_graph(circuit, {}), edges_table(circuit), nodes_table(circuit)),
+        _method(data.settings, data.timings, circuit),
     )
     return page
 
 
 def comparison_report(data: ComparisonData) -> Page:
     """The report of `cutaway circuit compare`."""
-    title = data.paper.published.name if data.paper is not None else data.second_name
-    page = _page(f"{data.first_name} beside {title}", "What do the two share?", data.first)
-    page.add(Section("In short", Items(say.of_comparison(data))))
     if data.paper is not None:
-        page.add(
-            Section("Class by class", published_table(data.paper)),
-            Section("The circuit", *_graph(data.first, {})),
-        )
-    else:
-        view = CircuitGraphView(
-            data.first, other=data.second, names=(data.first_name, data.second_name)
-        )
-        page.add(Section("Both in one drawing", view))
-    page.add(_method(data.settings, {}))
+        return _beside_published(data, data.paper)
+    other = data.second
+    assert other is not None
+    names = (data.first_name, data.second_name)
+    page = _page(f"{names[0]} beside {names[1]}", "What do the two share?", data.first)
+    shared = data.first.jaccard(other), data.first.jaccard(other, of="nodes")
+    numbers = (
+        KeyNumber("Edges in both", len(data.first & other), f"of {len(data.first | other)}"),
+        KeyNumber("Shared edges", shared[0], "Jaccard index"),
+        KeyNumber("Shared nodes", shared[1], "Jaccard index"),
+    )
+    beside_chance = BarsView(
+        (
+            Bar("edges", shared[0], "", data.random_edges),
+            Bar("nodes", shared[1], "", data.random_nodes),
+        ),
+        title="Shared, beside random circuits",
+        caption="A Jaccard index is no mean over prompts and has no interval; pairs of random "
+        "connected circuits of the same two sizes say what chance gives.",
+        value_label="in both / in either",
+        dots_name="one pair of random circuits",
+    )
+    page.add(
+        Section("In short", KeyNumbers(numbers), Items(say.of_comparison(data)), beside_chance),
+        Section(
+            "Both in one drawing",
+            CircuitGraphView(data.first, other=other, names=names),
+            *shared_and_only(data.first, other, names),
+        ),
+        _method(
+            data.settings,
+            {},
+            None,
+            *(
+                origin_table(circuit, f"How {name} was found")
+                for name, circuit in zip(names, (data.first, other), strict=True)
+            ),
+        ),
+    )
+    return page
+
+
+def _beside_published(data: ComparisonData, paper: CircuitComparison) -> Page:
+    """A circuit beside a published one: only its heads and MLPs can be compared."""
+    known, heads = paper.published, paper.heads
+    page = _page(
+        f"{data.first_name} beside {known.name}, as published",
+        "Which of the published heads are in it?",
+        data.first,
+    )
+    by_chance = f"by chance {number(heads.chance.expected)}"
+    numbers = (
+        KeyNumber("Published heads", f"{len(heads.shared)}", f"of {len(heads.published)}"),
+        KeyNumber("Recall", heads.recall, by_chance),
+        *([] if heads.precision is None else [KeyNumber("Precision", heads.precision)]),
+        KeyNumber("Jaccard", heads.jaccard, f"by chance {number(heads.jaccard_by_chance)}"),
+    )
+    beside = [f"{why}: {', '.join(nodes)}." for why, nodes in paper.not_counted.items()]
+    classes = {name: kind for kind, nodes in known.classes.items() for name in nodes}
+    found = [Disclosure("Found, and counted neither way", Items(tuple(beside)))] if beside else []
+    notes = [Disclosure("Notes on the published circuit", Items(known.notes))]
+    sources = Items(tuple(f"{one.citation} ({one.where}) {one.url}" for one in known.sources))
+    page.add(
+        Section("In short", KeyNumbers(numbers), Items(say.of_comparison(data))),
+        Section("Class by class", published_table(paper), *found, *(notes if known.notes else [])),
+        Section("The circuit", CircuitGraphView(data.first, node_classes=classes)),
+        _method(data.settings, {}, data.first, Disclosure("Sources", sources)),
+    )
     return page
 
 
@@ -175,30 +245,16 @@ def _graph(circuit: Circuit, intervals: Mapping[str, Interval]) -> list[Part]:
     return [*parts, Note("caution", *circuit.notes)] if circuit.notes else parts
 
 
-def _edges(data: DiscoveryData) -> Disclosure:
-    circuit = data.circuit
-    ordered = sorted(circuit.edges, key=lambda name: -abs(circuit.effects.get(name, 0.0)))
-    rows: list[list[Cell]] = []
-    for name in ordered:
-        sender, _, receiver = name.partition("->")
-        rows.append(
-            [sender, receiver, data.intervals.get(name, circuit.effects.get(name, float("nan")))]
-        )
-    unit = str(circuit.settings.get("unit", ""))
-    table = TableView(
-        ("from", "to", Column("effect", "right", 3)),
-        rows,
-        caption=f"In {unit}. Positive: the edge helps the answer." if unit else "",
-    )
-    return Disclosure(f"All {len(rows)} edges, the strongest first", table)
-
-
-def _method(settings: dict[str, str], timings: dict[str, float]) -> Section:
-    parts: list[Part] = [
-        Disclosure("Settings of this run", TableView(("setting", "value"), list(settings.items())))
-    ]
+def _method(
+    settings: dict[str, str],
+    timings: dict[str, float],
+    circuit: Circuit | None = None,
+    *more: Part,
+) -> Section:
+    parts: list[Part] = [] if circuit is None else [origin_table(circuit)]
+    table = TableView(("setting", "value"), list(settings.items()))
+    parts.append(Disclosure("Settings of this run", table))
     if timings:
-        rows = list(timings.items())
-        table = TableView(("step", Column("seconds", "right", 1)), rows)
+        table = TableView(("step", Column("seconds", "right", 1)), list(timings.items()))
         parts.append(Disclosure("Time taken", table))
-    return Section("How this was made", *parts)
+    return Section("How this was made", *parts, *more)

@@ -9,6 +9,7 @@ from ..circuits.evaluation import Completeness, Faithfulness, Minimality
 from ..circuits.hypothesis_tests import HypothesisTests
 from ..evidence import Interval
 from .bars import Bar, BarsView
+from .circuit_data import effect_digits
 from .layout import Disclosure
 from .numbers import number
 from .table import Cell, Column, TableView
@@ -102,7 +103,7 @@ def minimality_table(found: Minimality) -> Disclosure:
         caption="The change when it is taken out, as a share of model − empty. The set K that "
         "shows most was chosen on half of the prompts, the number is from the other half. Of "
         f"{len(found.strangers)} {found.of} added at random, 95% are worth less than "
-        f"{found.threshold:.3f}.",
+        f"{number(found.threshold, effect_digits(found.threshold))}.",
     )
     return Disclosure(f"Minimality: what each of the {len(parts)} {found.of} is worth", table)
 
@@ -130,7 +131,8 @@ def hypothesis_table(tests: HypothesisTests) -> TableView:
         title="Hypothesis tests",
         caption="Rejecting one of the first three speaks against the circuit, rejecting "
         "sufficiency or partial necessity for it. A null that is not rejected is not thereby "
-        f"shown. All are of the circuit's edges at all positions, outside: {tests.outside}. " + " ".join(f"{name}: not run, {why}" for name, why in tests.not_run.items()),
+        f"shown. All are of the circuit's edges at all positions, outside: {tests.outside}. "
+        + " ".join(f"{name}: not run, {why}" for name, why in tests.not_run.items()),
     )
 
 
@@ -171,5 +173,5 @@ def _overlap_row(name: str, one: Overlap, precision: Interval | None) -> list[Ce
 
 
 def _chance(found: Chance) -> str:
-    p = found.p_value
-    return f"{number(found.expected)}, p {'= ' + format(p, '.2g') if p >= _SMALLEST_P else '< 0.0001'}"
+    p_value = f"= {found.p_value:.2g}" if found.p_value >= _SMALLEST_P else f"< {_SMALLEST_P}"
+    return f"{number(found.expected)}, p {p_value}"

@@ -8,6 +8,7 @@ from ..circuits.circuit import Circuit
 from ..circuits.compare import Chance
 from ..circuits.evaluation import Completeness, Faithfulness, Minimality
 from ..circuits.hypothesis_tests import HypothesisTests
+from .circuit_data import effect_digits
 from .numbers import interval_text, number, percent
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ def of_evaluation(data: EvaluationData) -> tuple[str, ...]:
     ]
     if data.tests is not None:
         found.append(tests(data.tests))
-    return (*found, *data.warnings)
+    return tuple(found)
 
 
 def of_comparison(data: ComparisonData) -> tuple[str, ...]:
@@ -49,7 +50,8 @@ def of_comparison(data: ComparisonData) -> tuple[str, ...]:
         heads = data.paper.heads
         precision = "" if heads.precision is None else interval_text(heads.precision)
         return (
-            f"Of the {len(heads.published)} published heads, {len(heads.shared)} are among the "
+            f"Of the {len(heads.published)} published heads, {len(heads.shared)} "
+            f"{'is' if len(heads.shared) == 1 else 'are'} among the "
             f"{len(heads.found)} that were found: recall {interval_text(heads.recall)}"
             + (f", precision {precision}." if precision else "."),
             f"As many heads drawn at random would hold {_chance(heads.chance)}; with as many in "
@@ -58,15 +60,33 @@ def of_comparison(data: ComparisonData) -> tuple[str, ...]:
     other = data.second
     assert other is not None
     both = len(data.first & other)
+    n_pairs = len(data.random_edges)
     return (
         f"{data.first_name} has {len(data.first)} edges and {data.second_name} {len(other)}; "
         f"{both} are in both.",
-        f"Shared edges (Jaccard): {number(data.first.jaccard(other))}; random circuits of these "
-        f"sizes share {number(float(data.random_edges.mean()))} on average and "
+        f"Shared edges (Jaccard): {number(data.first.jaccard(other))}; {n_pairs} pairs of "
+        f"random circuits of these sizes share {number(float(data.random_edges.mean()))} on "
+        "average and "
         f"{number(float(data.random_edges.max()))} at most.",
         f"Shared nodes: {number(data.first.jaccard(other, of='nodes'))}; random circuits "
-        f"{number(float(data.random_nodes.mean()))} and {number(float(data.random_nodes.max()))}.",
+        f"{number(float(data.random_nodes.mean()))} on average and "
+        f"{number(float(data.random_nodes.max()))} at most.",
+        *unlike(data.first, other),
     )
+
+
+def unlike(first: Circuit, second: Circuit) -> tuple[str, ...]:
+    """What sets two circuits apart besides how they were found: other weights, another task."""
+    found = []
+    if first.digest and second.digest and first.digest != second.digest:
+        found.append(
+            f"They are of different weights ({first.digest[:12]} and {second.digest[:12]}): heads "
+            "of one name need not be the same heads."
+        )
+    if first.task != second.task:
+        tasks = [circuit.task or "no task" for circuit in (first, second)]
+        found.append(f"They were found on different tasks, {tasks[0]} and {tasks[1]}.")
+    return tuple(found)
 
 
 def _chance(chance: Chance) -> str:
@@ -109,10 +129,11 @@ def minimal(found: Minimality) -> str:
     idle = found.not_needed
     if not idle:
         return f"All of its {len(found.parts)} {found.of} are needed."
+    bar = number(found.threshold, effect_digits(found.threshold))
     named = ", ".join(idle[:_N_NAMED]) + (" and others" if len(idle) > _N_NAMED else "")
     return (
         f"{len(found.parts) - len(idle)} of its {len(found.parts)} {found.of} are needed: taking "
-        f"out any of them changes the metric by more than {number(found.threshold, 3)}, which "
+        f"out any of them changes the metric by more than {bar}, which "
         f"{found.of} added at random seldom exceed. Not needed by this measure: {named}."
     )
 
@@ -123,9 +144,15 @@ def tests(found: HypothesisTests) -> str:
         f"{test.name} {'rejected' if test.rejected() else 'not rejected'} (p = {test.p_value:.3g})"
         for test in found.all()
     ]
+    controls = [
+        f"; {name}: {value:.3g}"
+        for name, value in found.independence.controls.items()
+        if name.startswith("p ")
+    ]
     return (
         "Hypothesis tests (Shi et al. 2024), nulls at 0.05: "
         + ", ".join(said)
         + ". Rejecting equivalence, independence or minimality speaks against the circuit, "
-        "rejecting the nulls of sufficiency and partial necessity for it."
+        "rejecting the nulls of sufficiency and partial necessity for it. Independence says "
+        f"nothing where its control is rejected too{''.join(controls)}."
     )

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 
 from ..circuits.circuit import Circuit
 from ..circuits.discovery import METHODS
+from ..circuits.scores import NORMALISED
 from ..evidence import Interval
 from .layout import Disclosure, Items
 from .table import Cell, Column, TableView
@@ -31,10 +32,9 @@ def edges_table(circuit: Circuit, intervals: Mapping[str, Interval] | None = Non
         sender, _, receiver = name.partition("->")
         rows.append([sender, receiver, known.get(name, circuit.effects.get(name))])
     unit = str(circuit.settings.get("unit", ""))
-    caption = f"In {unit}. Positive: the edge helps the answer." if unit else ""
-    if not known and circuit.effects:
-        caption += " This method has one value for all prompts, hence no intervals."
-    table = TableView(("from", "to", Column("effect", "right", 3)), rows, caption=caption.strip())
+    signed = " Positive: the edge helps the answer." if unit == NORMALISED else ""
+    caption = f"Unit: {unit}.{signed}" if unit else ""
+    table = TableView(("from", "to", Column("effect", "right", 3)), rows, caption=caption)
     return Disclosure(f"All {len(rows)} edges, the strongest first", table)
 
 
@@ -44,16 +44,17 @@ def nodes_table(circuit: Circuit) -> Disclosure:
     for name in _strongest_first(circuit):
         sender, _, receiver = name.partition("->")
         touching[sender][1].append(name)
-        for node in circuit.wiring.read_by(circuit.graph.receiver(receiver)):
-            touching[node.name][0].append(name)
+        for reader in circuit.wiring.read_by(circuit.graph.receiver(receiver)):
+            touching[reader.name][0].append(name)
     rows: list[list[Cell]] = []
     for node, (into, out) in touching.items():
+        at = [", ".join(circuit.positions.get(node, ()))] if circuit.positions else []
         strongest = [one[0] if one else "" for one in (into, out)]
-        rows.append([node, ", ".join(circuit.positions.get(node, ())), len(into), len(out), *strongest])
+        rows.append([node, *at, len(into), len(out), *strongest])
     table = TableView(
         (
             "node",
-            "only at",
+            *(["only at"] if circuit.positions else []),
             Column("edges in", "right"),
             Column("edges out", "right"),
             "strongest in",
@@ -64,7 +65,7 @@ def nodes_table(circuit: Circuit) -> Disclosure:
     return Disclosure(f"All {len(rows)} nodes", table)
 
 
-def origin(circuit: Circuit) -> Disclosure:
+def origin_table(circuit: Circuit, title: str = "How the circuit was found") -> Disclosure:
     """How a circuit was found: method, its settings, what has to be known; folded away."""
     about = METHODS[circuit.method].summary if circuit.method in METHODS else ""
     rows: list[list[Cell]] = [["method", f"{circuit.method}: {about}" if about else circuit.method]]
@@ -78,7 +79,7 @@ def origin(circuit: Circuit) -> Disclosure:
     parts: list[Part] = [TableView(("setting", "value"), rows)]
     if circuit.notes:
         parts.append(Items(circuit.notes))
-    return Disclosure("How the circuit was found", *parts)
+    return Disclosure(title, *parts)
 
 
 def shared_and_only(first: Circuit, second: Circuit, names: tuple[str, str]) -> list[Disclosure]:
@@ -92,15 +93,21 @@ def shared_and_only(first: Circuit, second: Circuit, names: tuple[str, str]) -> 
         f"in {names[0]} alone": first - second,
         f"in {names[1]} alone": second - first,
     }
-    strongest = {name: i for i, name in enumerate([*_strongest_first(first), *second.edges])}
+    order = dict.fromkeys([*_strongest_first(first), *_strongest_first(second)])
     found = []
     for where, circuit in lists.items():
-        ordered = sorted(circuit.edges, key=lambda name: strongest[name])
         rows: list[list[Cell]] = [
-            [name, first.effects.get(name), second.effects.get(name)] for name in ordered
+            [name, first.effects.get(name), second.effects.get(name)]
+            for name in order
+            if name in circuit
         ]
-        heads = ("edge", *(Column(f"effect by {name}", "right", 3) for name in names))
-        found.append(Disclosure(f"{_counted(len(rows), 'edge')} {where}", TableView(heads, rows)))
+        columns = [Column(f"effect by {name}", "right", 3) for name in names]
+        found.append(
+            Disclosure(
+                f"{_counted(len(rows), 'edge')} {where}",
+                TableView((Column("edge"), *columns), rows),
+            )
+        )
     nodes: list[list[Cell]] = [
         ["both", ", ".join(name for name in first.nodes if name in second.nodes)],
         [f"{names[0]} alone", ", ".join(n for n in first.nodes if n not in second.nodes)],

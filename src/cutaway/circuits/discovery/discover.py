@@ -133,6 +133,15 @@ def _selection(wiring: Wiring, scores: EdgeScores, settings: DiscoverySettings) 
         n_kept = int(scores.kept.sum())
         if settings.n_edges in (None, n_kept):
             return Selection(scores.kept)
+        chosen = strongest(wiring, scores.values, settings.n_edges or n_kept)
+        return Selection(
+            chosen.matrix,
+            (
+                *chosen.notes,
+                f"Ranked by {scores.method}'s scores; the circuit that it keeps by itself has "
+                f"{n_kept} edges.",
+            ),
+        )
     if settings.n_edges is not None:
         return strongest(wiring, scores.values, settings.n_edges)
     least = LEAST_EFFECT if settings.threshold is None else settings.threshold

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ...circuits.circuit import CircuitError
+from ...circuits.circuit import CircuitError, require_edges
 from ...files import write_text
 from ...views.circuit_graph import CircuitGraphView
 from .find import find_circuit
@@ -18,11 +18,13 @@ def run_draw(settings: DrawSettings, console: Console) -> None:
     """Draw a circuit into a file, and say where it is.
 
     Raises:
-        CircuitError: a circuit that is not there, or a file that is neither .html nor .svg.
+        CircuitError: a circuit that is not there or is empty; a file that is neither .html nor
+            .svg.
     """
     if settings.out.suffix not in (".html", ".svg"):
         raise CircuitError(f"out={settings.out} ends neither in .html nor in .svg: name one.")
     circuit = find_circuit(settings.circuit, settings.root).circuit
+    require_edges(circuit, "draw")
     title = f"The circuit of {circuit.task or 'no task'} in {circuit.cfg.model_name}"
     view = CircuitGraphView(circuit, title=title, most=settings.most)
     is_page = settings.out.suffix == ".html"

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 
+from ...circuits.circuit import Circuit, require_edges
 from ...circuits.evaluation import evaluate
-from ...circuits.hypothesis_tests import HypothesisTests, hypothesis_tests
+from ...circuits.hypothesis_tests import HypothesisSettings, HypothesisTests, hypothesis_tests
 from ...circuits.runs import CircuitRuns
 from ...findings import RunFolder
 from ...model.transformer import HookedTransformer
+from ...tasks.registry import TASKS
+from ...tasks.task import Task
 from ...views.circuit_report import EvaluationData, evaluation_report
 from ...views.circuit_sentences import of_evaluation
 from ..saving import FinishedRun, origin
@@ -16,6 +20,7 @@ from ..steps import Show, Steps, Tell
 from ..task_settings import TaskSettings
 from ..tasks import check_baseline, check_task, load_task
 from .find import FILE, FoundCircuit, find_circuit
+from .prompts import held_out
 from .settings import EvaluateSettings
 
 
@@ -36,12 +41,13 @@ def run_evaluate(
         ValueError: a model or task that is not there.
     """
     found = find_circuit(settings.circuit, settings.out)
+    require_edges(found.circuit, "evaluate")
     asked = _task_settings(settings, found)
     check_task(asked)
     notes = _same_prompts(asked, found)
-    for note in notes:
-        tell(note)
-    with RunFolder.create(settings.out, settings.command, settings) as run:
+    for _ in notes:
+        tell("Warning: these are the prompts that the circuit was found on.")
+    with RunFolder.create(settings.out, settings.command, _resolved(settings, asked, found)) as run:
         steps = Steps(run, show)
         with steps("load the model"):
             model = HookedTransformer.from_pretrained(asked.model, device=settings.device)
@@ -49,7 +55,7 @@ def run_evaluate(
         run.describe_model(model.cfg.model_name, digest, config=model.cfg.to_dict())
         found.circuit.check_fits(model)
         with steps("baseline"):
-            task = load_task(model, asked)
+            task = held_out(model, asked) if _is_halved(asked, found) else load_task(model, asked)
             baseline = task.baseline(model, seed=settings.seed)
             check_baseline(baseline)
         with steps("evaluate") as progress:
@@ -69,28 +75,45 @@ def run_evaluate(
         tests: HypothesisTests | None = None
         if settings.tests:
             with steps("hypothesis tests"):
-                runs = CircuitRuns(model, task, settings.outside, max_memory=asked.max_memory)
-                tests = hypothesis_tests(runs, found.circuit)
+                tests = _tested(model, task, found.circuit, settings.outside, asked)
         described = {
             **_described(settings, asked),
             **origin(run.record, digest, settings.device),
         }
         timings = {**run.timings, "all": run.record["seconds"]}
         data = EvaluationData(evaluation, tests, baseline, notes, described, timings)
-        summary = of_evaluation(data)
-        found.circuit.save(run.file(FILE))
-        run.save_results(
-            {
-                "summary": summary,
-                "how": evaluation.how,
-                "faithfulness": evaluation.faithfulness,
-                "completeness": evaluation.completeness,
-                "minimality": evaluation.minimality,
-                "tests": None if tests is None else [str(test) for test in tests.all()],
-            }
-        )
-        run.save_report(evaluation_report(data).html())
+        summary = _save(run, data)
     return FinishedRun(run.path, summary)
+
+
+def _tested(
+    model: HookedTransformer, task: Task, circuit: Circuit, outside: str, asked: TaskSettings
+) -> HypothesisTests:
+    """The hypothesis tests, which are of edges at all positions."""
+    runs = CircuitRuns(model, task, outside, max_memory=asked.max_memory)
+    everywhere = dataclasses.replace(circuit, positions={})
+    return hypothesis_tests(runs, everywhere, HypothesisSettings(seed=asked.seed))
+
+
+def _save(run: RunFolder, data: EvaluationData) -> tuple[str, ...]:
+    """The circuit, the numbers and the report; the findings in words, warnings first."""
+    one = data.evaluation
+    summary = (*data.warnings, *of_evaluation(data))
+    one.circuit.save(run.file(FILE))
+    run.save_results(
+        {
+            "summary": summary,
+            "warnings": data.warnings,
+            "how": one.how,
+            "n_prompts": one.n_prompts,
+            "faithfulness": one.faithfulness,
+            "completeness": one.completeness,
+            "minimality": one.minimality,
+            "tests": None if data.tests is None else data.tests.all(),
+        }
+    )
+    run.save_report(evaluation_report(data).html())
+    return summary
 
 
 def _task_settings(settings: EvaluateSettings, found: FoundCircuit) -> TaskSettings:
@@ -108,21 +131,43 @@ def _task_settings(settings: EvaluateSettings, found: FoundCircuit) -> TaskSetti
     )
 
 
+def _resolved(
+    settings: EvaluateSettings, asked: TaskSettings, found: FoundCircuit
+) -> EvaluateSettings:
+    """The settings for the record: which circuit, model and task they came to."""
+    return dataclasses.replace(
+        settings,
+        circuit=found.reference(settings.circuit),
+        model=asked.model,
+        task=asked.task,
+        corruption=asked.corruption,
+    )
+
+
+def _is_halved(asked: TaskSettings, found: FoundCircuit) -> bool:
+    """Whether this is the file that the search took every second pair of (`search_and_test`)."""
+    return asked.task not in TASKS and found.run is not None and asked.task == found.asked("task")
+
+
 def _same_prompts(asked: TaskSettings, found: FoundCircuit) -> tuple[str, ...]:
-    """A warning where a circuit is tested on what it was found on."""
-    same_task = asked.task == found.asked("task", found.circuit.task)
-    seed = str(found.circuit.settings.get("seed", ""))
-    if same_task and seed == str(asked.seed):
+    """A warning where a circuit is, or may be, tested on what it was found on."""
+    circuit = found.circuit
+    if asked.task not in TASKS:
+        if found.run is not None or Path(asked.task).stem != circuit.task:
+            return ()
         return (
-            f"The circuit was found on prompts of seed {seed} and is tested on the same: it looks "
-            "better than it is. Give another --seed.",
+            f"The circuit was found on a file of this name, {circuit.task}; on its own prompts it "
+            "looks better than it is. Give others, or the run that found it.",
         )
-    if same_task and asked.task.endswith(".jsonl"):
-        return (
-            "Half of the file's prompts are those that the circuit was found on: it looks better "
-            "than it is. Give another file.",
-        )
-    return ()
+    if asked.task != found.asked("task", circuit.task):
+        return ()
+    seed = str(circuit.settings.get("seed", ""))
+    if seed != str(asked.seed):
+        return ()
+    return (
+        f"The circuit was found on prompts of seed {seed} and is tested on the same: it looks "
+        "better than it is. Give another --seed.",
+    )
 
 
 def _described(settings: EvaluateSettings, asked: TaskSettings) -> dict[str, str]:

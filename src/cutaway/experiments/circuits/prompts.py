@@ -25,7 +25,24 @@ def search_and_test(model: HookedTransformer, settings: TaskSettings) -> tuple[T
     whole = load_task(model, settings)
     if len(whole) < 4:
         raise ValueError(
-            f"{settings.task} holds {len(whole)} prompt pairs, and 4 are needed: half for the "
+            f"{settings.task} gives {len(whole)} prompt pairs, and 4 are needed: half for the "
             "search, half for the test."
         )
     return whole.subset(range(0, len(whole), 2)), whole.subset(range(1, len(whole), 2))
+
+
+def held_out(model: HookedTransformer, settings: TaskSettings) -> Task:
+    """The pairs of a file that no search has seen, however many pairs it was given.
+
+    Raises:
+        ValueError: as `load_task`; a file that holds fewer of them than are asked for.
+    """
+    whole = load_task(model, dataclasses.replace(settings, n_prompts=None))
+    unseen = whole.subset(range(1, len(whole), 2))
+    wanted = settings.n_prompts or 2
+    if len(unseen) < wanted:
+        raise ValueError(
+            f"{settings.task} holds {len(unseen)} prompt pairs that the search has not seen, and "
+            f"{wanted} are needed: give fewer, or another file."
+        )
+    return unseen if settings.n_prompts is None else unseen.subset(range(settings.n_prompts))

@@ -8,7 +8,17 @@ from typing import ClassVar, Literal
 
 from ..task_settings import TaskSettings
 
-OF_METHOD = ("threshold", "mode", "tau", "criterion", "steps", "between", "price")
+OF_METHOD = (
+    "threshold",
+    "mode",
+    "tau",
+    "criterion",
+    "steps",
+    "between",
+    "learning_rate",
+    "price",
+)
+"""Settings that not every method has, or that have another default in each."""
 
 
 @dataclass(frozen=True)
@@ -34,10 +44,16 @@ class DiscoverSettings(TaskSettings):
     """Of eap-ig: runs between the two; of edge-masks: updates."""
     between: Literal["eap-ig-inputs", "eap-ig-activations", "clean-corrupted"] | None = None
     """Of eap-ig: what lies between."""
+    learning_rate: float | None = None
+    """Of edge-masks: of Adam (0.1)."""
     price: float | None = None
     """Of edge-masks: what all edges together cost."""
     n_random: int = 20
     """Random circuits that it is run beside."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check_control(self.n_random)
 
 
 @dataclass(frozen=True)
@@ -47,13 +63,15 @@ class EvaluateSettings:
     command: ClassVar[str] = "circuit-evaluate"
 
     circuit: str
-    """A circuit.json, a run folder, or the beginning of a run's id; "latest" too."""
+    """A circuit.json, a run folder, the beginning of a run's id,
+    or "latest": the last run that holds a circuit."""
     model: str = ""
     """An embedded model, a folder, or a name on the Hub; empty: the one it was found in."""
     task: str = ""
     """As in `cutaway circuit discover`; empty: the one it was found on."""
     n_prompts: int | None = None
-    """Prompt pairs; None means 64 of a task by name, and all of a file."""
+    """Prompt pairs; None means 64 of a task by name, and all of a file
+    that the search has not seen."""
     corruption: str | None = None
     """Of a task by name; None means its own default."""
     seed: int = 1
@@ -78,8 +96,7 @@ class EvaluateSettings:
     """The folder that the run's own folder is made in, and in which runs are looked for."""
 
     def __post_init__(self) -> None:
-        if self.n_random < 1:
-            raise ValueError(f"n_random={self.n_random} is too few: at least 1.")
+        _check_control(self.n_random)
 
 
 @dataclass(frozen=True)
@@ -89,7 +106,8 @@ class CompareSettings:
     command: ClassVar[str] = "circuit-compare"
 
     first: str
-    """A circuit.json, a run folder, or the beginning of a run's id; "latest" too."""
+    """A circuit.json, a run folder, the beginning of a run's id,
+    or "latest": the last run that holds a circuit."""
     second: str
     """The same, or a published circuit: ioi, greater-than, docstring, induction."""
     n_random: int = 20
@@ -100,8 +118,7 @@ class CompareSettings:
     """The folder that the run's own folder is made in, and in which runs are looked for."""
 
     def __post_init__(self) -> None:
-        if self.n_random < 1:
-            raise ValueError(f"n_random={self.n_random} is too few: at least 1.")
+        _check_control(self.n_random)
 
 
 @dataclass(frozen=True)
@@ -109,10 +126,16 @@ class DrawSettings:
     """Draw a circuit."""
 
     circuit: str
-    """A circuit.json, a run folder, or the beginning of a run's id; "latest" too."""
+    """A circuit.json, a run folder, the beginning of a run's id,
+    or "latest": the last run that holds a circuit."""
     out: Path = Path("circuit.html")
     """The file: .html to walk through, .svg to print."""
     most: int = 300
     """How many edges are drawn at most: the strongest."""
     root: Path = Path("runs")
     """The folder in which runs are looked for."""
+
+
+def _check_control(n_random: int) -> None:
+    if n_random < 1:
+        raise ValueError(f"n_random={n_random} random circuits are no control: give at least 1.")
