@@ -1075,7 +1075,7 @@ check(one_edge, next(iter(found.values())).estimate, tolerance=1e-4)
 #
 # ## Further
 #
-# - Next: the notebooks on attribution and on finding circuits automatically build on these edges. Back: [03 · What they attend to](03_attention.ipynb).
+# - Next: [05 · A circuit: find it, test it, break it](05_circuits.ipynb). Back: [03 · What they attend to](03_attention.ipynb).
 # - Wang et al. (2022), [arXiv:2211.00593](https://arxiv.org/abs/2211.00593): section 3 and its appendix on path patching; section 4 on faithfulness, completeness and minimality.
 # - Goldowsky-Dill et al. (2023), *Localizing Model Behavior with Path Patching*, [arXiv:2304.05969](https://arxiv.org/abs/2304.05969).
 # - Conmy et al. (2023), *Towards Automated Circuit Discovery*, [arXiv:2304.14997](https://arxiv.org/abs/2304.14997).

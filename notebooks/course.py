@@ -4,11 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
+from shutil import rmtree
+from tempfile import mkdtemp
 from typing import Any
+from weakref import finalize
 
 import numpy as np
 
+import cutaway as ca
 from cutaway import Interval
+from cutaway.findings import Prediction, calibration, list_predictions
+from cutaway.findings.prediction_scores import bin_table, calibration_sentences
 from cutaway.views.numbers import bracket, number
 
 
@@ -42,7 +49,11 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[Any]], digits: int = 2
     rows = [list(row) for row in rows]
     texts = [all(isinstance(row[i], str) for row in rows) for i in range(len(columns))]
     cells = [[show(cell, digits).replace("|", "\\|") for cell in row] for row in rows]
-    lines = [list(columns), [":--" if text else "--:" for text in texts], *cells]
+    lines = [
+        [name.replace("|", "\\|") for name in columns],
+        [":--" if text else "--:" for text in texts],
+        *cells,
+    ]
     head, rule, *body = lines
     return Markdown(
         "\n".join(
@@ -62,6 +73,7 @@ class _Entry:
     high: float | None
     answer: str | None
     why: str
+    prediction: Prediction
     observed: Any = None
     seen: bool = False
 
@@ -80,16 +92,8 @@ class _Entry:
         """Whether the whole interval of the observation lies in what was expected."""
         if not self.seen:
             return ""
-        if self.answer is not None:
-            return "yes" if str(self.observed) == self.answer else "**no**"
-        ends = (self.observed, self.observed)
-        if isinstance(self.observed, Interval):
-            ends = (self.observed.low, self.observed.high)
-        low = -np.inf if self.low is None else self.low
-        high = np.inf if self.high is None else self.high
-        if low <= ends[0] and ends[1] <= high:
-            return "yes"
-        return "**no**" if ends[1] < low or ends[0] > high else "undecided"
+        graded = {"held": "yes", "missed": "**no**"}
+        return graded.get(self.prediction.verdict, "undecided")
 
 
 @dataclass
@@ -97,7 +101,9 @@ class Log:
     """What was expected before a run, and what came.
 
     Write every expectation before the cell that answers it runs; change ours to yours. A
-    prediction is a range of numbers or one word, so that it can turn out wrong.
+    prediction is a range of numbers or one word, so that it can turn out wrong. Each is stored by
+    `ca.predict` as it is made, and graded there: in a folder that goes when the notebook does, so
+    that reruns do not pile up, or in one of yours, `Log("runs")`, for `cutaway predictions`.
 
     Example:
         >>> log = Log()
@@ -107,7 +113,14 @@ class Log:
             expected 2, observed 2: as expected.
     """
 
+    root: str | Path | None = None
+    """Folder of the stored predictions; None means a temporary one."""
     entries: dict[str, _Entry] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.root is None:
+            self.root = mkdtemp(prefix="cutaway-")
+            finalize(self, rmtree, self.root, ignore_errors=True)
 
     def expect(
         self,
@@ -118,19 +131,41 @@ class Log:
         high: float | None = None,
         answer: str | None = None,
         why: str = "",
+        confidence: float | None = None,
     ) -> None:
-        """Write down a prediction: a range (either end may be left open) or one word."""
+        """Write down a prediction: a range (either end may be left open) or one word.
+
+        `confidence` is the probability, 0 to 1, that you give it.
+        """
         if (low is None and high is None) == (answer is None):
             raise ValueError("a prediction is a range (low=, high=) or a word (answer=).")
         if key in self.entries and self.entries[key].seen:
             raise ValueError(
                 f"{key!r} has been observed already: it is too late to predict it."
             )
-        self.entries[key] = _Entry(question, low, high, answer, why)
+        stored = ca.predict(
+            question,
+            between=None if low is None or high is None else (low, high),
+            # The next number further out, since the end itself is as expected too.
+            above=float(np.nextafter(low, -np.inf))
+            if low is not None and high is None
+            else None,
+            below=float(np.nextafter(high, np.inf))
+            if high is not None and low is None
+            else None,
+            equals=answer,
+            confidence=confidence,
+            root=self.root,
+        )
+        self.entries[key] = _Entry(question, low, high, answer, why, stored)
 
     def observe(self, key: str, value: Any, digits: int = 2) -> None:
         """Enter what was measured beside the prediction, and say whether they agree."""
         entry = self.entries[key]
+        estimate = value.estimate if isinstance(value, Interval) else value
+        # What is not finite decides nothing: the prediction stays open.
+        if entry.answer is not None or np.isfinite(estimate):
+            entry.prediction = entry.prediction.grade(value)
         entry.observed, entry.seen = value, True
         verdict = {"yes": "as expected", "**no**": "NOT as expected"}.get(
             entry.verdict, "undecided, since the interval crosses the border"
@@ -138,12 +173,26 @@ class Log:
         print(entry.question)
         print(f"    expected {entry.expected}, observed {show(value, digits)}: {verdict}.")
 
+    def calibration(self) -> Markdown:
+        """Did what was called 80% sure come in 80% of the cases? Over all that is stored."""
+        found = calibration(list_predictions(self.root)[0])
+        return Markdown(
+            f"{table(*bin_table(found))}\n\n{' '.join(calibration_sentences(found))}"
+        )
+
     def _repr_markdown_(self) -> str:
+        entries = self.entries.values()
+        columns = ["question", "expected", "because", "observed", "as expected"]
         rows = [
-            (e.question, e.expected, e.why, show(e.observed) if e.seen else "", e.verdict)
-            for e in self.entries.values()
+            [e.question, e.expected, e.why, show(e.observed) if e.seen else "", e.verdict]
+            for e in entries
         ]
-        return table(["question", "expected", "because", "observed", "as expected"], rows)
+        if any(e.prediction.confidence is not None for e in entries):
+            columns.insert(2, "sure")
+            for row, e in zip(rows, entries):
+                sure = e.prediction.confidence
+                row.insert(2, "" if sure is None else f"{sure:.0%}")
+        return table(columns, rows)
 
 
 def check(
