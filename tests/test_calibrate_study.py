@@ -119,7 +119,7 @@ def test_every_combination_is_tried_once(data) -> None:
         (t.found.method, t.model, t.corruption, t.sharpness, t.seed, t.method_seed)
         for t in data.trials
     ]
-    assert len(set(keys)) == len(keys) == 7 * 2 * (4 + 3)  # tasks, bases, methods; the control
+    assert len(set(keys)) == len(keys) == 7 * 2 * (5 + 3)  # tasks, bases, methods; the control
     draws = [list(method_seeds("random", seed, 3)) for seed in range(3)]
     assert [seed for some in draws for seed in some] == list(range(9))
 
