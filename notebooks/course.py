@@ -96,7 +96,7 @@ class _Entry:
         return graded.get(self.prediction.verdict, "undecided")
 
 
-@dataclass
+@dataclass(repr=False)
 class Log:
     """What was expected before a run, and what came.
 
@@ -179,6 +179,9 @@ class Log:
         return Markdown(
             f"{table(*bin_table(found))}\n\n{' '.join(calibration_sentences(found))}"
         )
+
+    def __repr__(self) -> str:
+        return f"Log of {len(self.entries)} predictions"
 
     def _repr_markdown_(self) -> str:
         entries = self.entries.values()
