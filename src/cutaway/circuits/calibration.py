@@ -22,7 +22,7 @@ from jaxtyping import Bool, Float
 from numpy.typing import NDArray
 
 from ..patching.graph import Graph
-from .circuit import CircuitError
+from .circuit import UNSIGNED, CircuitError
 from .scores import EdgeScores
 from .wiring import Wiring
 
@@ -35,8 +35,6 @@ DIGITS = 4
 """Importances that agree in so many significant digits tie."""
 LEAST_SHARE = 0.01
 """A detectable edge is missed if its importance is below this share of its exact effect."""
-UNSIGNED = frozenset({"edge-masks", "random"})
-"""Methods whose scores say how much and not which way."""
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from ..model.transformer import HookedTransformer
 
 FORMAT = "cutaway circuit"
+UNSIGNED = frozenset({"edge-masks", "random"})
+"""Methods whose scores say how much an edge counts, and not which way."""
 Level = Literal["edges", "nodes"]
 
 
@@ -144,6 +146,11 @@ class Circuit:
     def heads(self) -> tuple[str, ...]:
         """The nodes that are attention heads."""
         return tuple(name for name in self.nodes if "." in name)
+
+    @property
+    def has_signs(self) -> bool:
+        """Whether the signs of its effects mean anything."""
+        return self.method not in UNSIGNED
 
     def __len__(self) -> int:
         return len(self.edges)

@@ -162,6 +162,8 @@ class _EdgeMaker:
                 return "both"
             return "first" if name in self.circuit else "second"
         effect = self.circuit.effects.get(name, 0.0)
+        if not self.circuit.has_signs:
+            return "unknown"
         return "positive" if effect > 0 else "negative" if effect < 0 else "unknown"
 
     def _width(self, name: str) -> float:

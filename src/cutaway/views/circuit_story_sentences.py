@@ -5,7 +5,7 @@ from __future__ import annotations
 from ..evidence import LEAST_EFFECT
 from . import circuit_sentences as shared
 from .circuit_story_data import CircuitStory
-from .numbers import interval_text, number, percent
+from .numbers import interval_text, number
 
 _N_NAMED = 5
 
@@ -46,15 +46,8 @@ def in_short(story: CircuitStory) -> tuple[str, ...]:
 
 def circuit(story: CircuitStory) -> str:
     """How large the circuit is, and its strongest nodes."""
-    one = story.circuit
-    share = len(one) / len(one.graph.edge_names)
     strongest = ", ".join(row.name for row in story.heads[:_N_NAMED])
-    return (
-        f"By {one.method}, {len(one)} of the model's {len(one.graph.edge_names):,} edges "
-        f"({percent(share)}) form the circuit of {story.task}: {len(one.heads)} heads and "
-        f"{len(one.nodes) - len(one.heads) - ('embed' in one.nodes)} MLPs. The heads that matter "
-        f"most are {strongest}."
-    )
+    return f"{shared.size(story.circuit)} The heads that matter most are {strongest}."
 
 
 def agree(story: CircuitStory) -> str:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from ...patching.effects import Mode
-from ...patching.measure import Progress
 
 
 @dataclass(frozen=True)
@@ -44,6 +43,3 @@ class DiscoverySettings:
 
 def no_progress(share: float) -> None:
     """Says nothing."""
-
-
-__all__ = ["DiscoverySettings", "Progress", "no_progress"]

@@ -16,6 +16,7 @@ from ...tasks.task import Task
 from ...views.circuit_story import circuit_story
 from ...views.circuit_story_data import CircuitStory
 from ...views.circuit_story_sentences import findings
+from ..circuits.prompts import search_and_test
 from ..ioi import published as published_ioi
 from ..saving import FinishedRun, origin
 from ..steps import Show, Steps, Tell
@@ -126,21 +127,12 @@ def _tasks(
     A task by name is drawn anew with other seeds; a file's prompts are halved, since what was found
     on some is to be tested on others.
     """
+    first = dataclasses.replace(settings, seed=settings.seed * (settings.n_tasks + 1))
+    task, fresh = search_and_test(model, first)
     if settings.task not in TASKS:
-        whole = load_task(model, settings)
-        if len(whole) < 4:
-            raise ValueError(
-                f"{settings.task} holds {len(whole)} prompt pairs; the study needs 4: half for the "
-                "search, half for the tests."
-            )
-        return whole.subset(range(0, len(whole), 2)), whole.subset(range(1, len(whole), 2)), []
-
-    def drawn(seed: int) -> Task:
-        return load_task(model, dataclasses.replace(settings, seed=seed))
-
-    first = settings.seed * (settings.n_tasks + 1)
-    task, fresh = drawn(first), drawn(first + 1)
-    return task, fresh, [drawn(first + 1 + i) for i in range(1, settings.n_tasks)]
+        return task, fresh, []
+    seeds = range(first.seed + 2, first.seed + 1 + settings.n_tasks)
+    return task, fresh, [load_task(model, dataclasses.replace(settings, seed=n)) for n in seeds]
 
 
 def _published(model: HookedTransformer, nodes: tuple[str, ...]) -> CircuitComparison | None:
