@@ -31,6 +31,7 @@ FLOORS = {
     "patching": 1,
     "attribution": 2,
     "heads": 2,
+    "lenses": 2,
     "circuits": 2,
     "probing": 2,
     "steering": 2,
@@ -51,6 +52,7 @@ NEIGHBOURS = {
     ("model", "files"),  # a saved model is written whole or not at all
     ("patching", "tasks"),  # an intervention needs a task's prompts and metric
     ("circuits", "attribution"),  # discovery starts from attribution scores
+    ("lenses", "training"),  # a tuned lens is trained by the same loop
     ("views", "findings"),  # data flows from findings to views: a page shows predictions graded
     ("cli", "dashboard"),  # one command opens it
     ("__main__", "cli"),

@@ -16,13 +16,15 @@ from typing import Any
 
 import torch
 from jaxtyping import Int
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..files import atomic_path
 from ..model.transformer import HookedTransformer
 from .settings import TrainSettings
 
 Batches = Callable[[int], Int[Tensor, "batch pos"]]
+Loss = Callable[[int], tuple[Tensor, int]]
+"""step -> (the loss to descend, how many tokens it was computed on); depends on the step alone."""
 
 
 @dataclass(frozen=True)
@@ -45,12 +47,12 @@ def learning_rate_at(step: int, settings: TrainSettings) -> float:
     return settings.learning_rate * (0.1 + 0.45 * (1 + math.cos(math.pi * progress)))
 
 
-def make_optimizer(model: HookedTransformer, settings: TrainSettings) -> torch.optim.AdamW:
+def make_optimizer(module: nn.Module, settings: TrainSettings) -> torch.optim.AdamW:
     """AdamW in the usual two groups: matrices decay, vectors (biases, norm weights) do not."""
     vectors = ("b_", "b", "w")
     decayed: list[Tensor] = []
     plain: list[Tensor] = []
-    for name, parameter in model.named_parameters():
+    for name, parameter in module.named_parameters():
         tail = name.rsplit(".", 1)[-1]
         (plain if tail.startswith(vectors) else decayed).append(parameter)
     groups = [
@@ -82,19 +84,48 @@ def train(
     Raises:
         ValueError: the checkpoint was made with other settings.
     """
-    optimizer = make_optimizer(model, settings)
-    first = _resume(model, optimizer, settings, checkpoint) if checkpoint else 0
+
+    def loss_at(step: int) -> tuple[Tensor, int]:
+        tokens = batches(step)
+        return model(tokens, return_type="loss"), tokens.numel()
+
+    fit(model, loss_at, settings, checkpoint, report, report_every)
+
+
+def fit(
+    module: nn.Module,
+    loss_at: Loss,
+    settings: TrainSettings,
+    checkpoint: Path | None = None,
+    report: Callable[[TrainReport], None] | None = None,
+    report_every: int = 50,
+) -> None:
+    """The loop itself: any module, any loss.
+
+    Args:
+        module: its parameters are trained in place.
+        loss_at: the loss of one step, and the tokens it was computed on; must depend on the step
+            alone.
+        settings: how.
+        checkpoint: as in `train`.
+        report: as in `train`.
+        report_every: as in `train`.
+
+    Raises:
+        ValueError: the checkpoint was made with other settings.
+    """
+    optimizer = make_optimizer(module, settings)
+    first = _resume(module, optimizer, settings, checkpoint) if checkpoint else 0
     total, n_tokens, since = 0.0, 0, time.perf_counter()
     for step in range(first, settings.n_steps):
         for group in optimizer.param_groups:
             group["lr"] = learning_rate_at(step, settings)
-        tokens = batches(step)
-        loss = model(tokens, return_type="loss")
+        loss, n_read = loss_at(step)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), settings.gradient_clip)
+        torch.nn.utils.clip_grad_norm_(module.parameters(), settings.gradient_clip)
         optimizer.step()
-        total, n_tokens = total + float(loss.detach()), n_tokens + tokens.numel()
+        total, n_tokens = total + float(loss.detach()), n_tokens + n_read
         done = step + 1
         if report is not None and (done % report_every == 0 or done == settings.n_steps):
             now = time.perf_counter()
@@ -103,18 +134,18 @@ def train(
             report(TrainReport(done, total / n_reported, learning_rate_at(step, settings), rate))
             total, n_tokens, since = 0.0, 0, now
         if checkpoint and (done % settings.checkpoint_every == 0 or done == settings.n_steps):
-            _save(model, optimizer, settings, checkpoint, done)
+            _save(module, optimizer, settings, checkpoint, done)
 
 
 def _save(
-    model: HookedTransformer,
+    module: nn.Module,
     optimizer: torch.optim.Optimizer,
     settings: TrainSettings,
     path: Path,
     step: int,
 ) -> None:
     state: dict[str, Any] = {
-        "model": model.state_dict(),
+        "model": module.state_dict(),
         "optimizer": optimizer.state_dict(),
         "settings": asdict(settings),
         "step": step,
@@ -124,7 +155,7 @@ def _save(
 
 
 def _resume(
-    model: HookedTransformer,
+    module: nn.Module,
     optimizer: torch.optim.Optimizer,
     settings: TrainSettings,
     path: Path,
@@ -138,6 +169,6 @@ def _resume(
             f"{path} was made with other settings ({', '.join(changed)}): give the same ones, "
             "or another folder."
         )
-    model.load_state_dict(state["model"])
+    module.load_state_dict(state["model"])
     optimizer.load_state_dict(state["optimizer"])
     return int(state["step"])
