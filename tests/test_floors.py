@@ -22,6 +22,7 @@ PACKAGE = Path(__file__).resolve().parents[1] / "src" / "cutaway"
 FLOORS = {
     "version": 0,
     "files": 0,
+    "array_files": 0,
     "evidence": 0,
     "plotting": 0,
     "model": 0,
@@ -50,6 +51,7 @@ FLOORS = {
 # Neighbours on one floor do not import each other, but for these: (importer, imported).
 NEIGHBOURS = {
     ("model", "files"),  # a saved model is written whole or not at all
+    ("array_files", "files"),  # the same promise, for arrays
     ("patching", "tasks"),  # an intervention needs a task's prompts and metric
     ("circuits", "attribution"),  # discovery starts from attribution scores
     ("lenses", "training"),  # a tuned lens is trained by the same loop

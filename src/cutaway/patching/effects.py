@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 import math
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -14,7 +13,7 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 
 from .. import evidence, plotting
-from ..files import atomic_path
+from ..array_files import load_arrays, save_arrays
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
 Mode = Literal["denoising", "noising"]
 _UNITS = ("head", "key-value head", "neuron")
 _MOST_BARS = 30
+_KIND = "cutaway.effects"
 Array = NDArray[np.floating[Any]]
 
 
@@ -223,8 +223,6 @@ class Effects:
 
     def save(self, path: str | Path) -> None:
         """Write one safetensors file: arrays as float32, the rest as JSON in its header."""
-        from safetensors.numpy import save_file
-
         arrays = {"patched": self.patched, "clean": self.clean, "corrupted": self.corrupted}
         described = {
             "site": self.site,
@@ -233,12 +231,8 @@ class Effects:
             "metric": self.metric,
             "settings": self.settings,
         }
-        with atomic_path(path) as temporary:
-            save_file(
-                {name: np.ascontiguousarray(a, np.float32) for name, a in arrays.items()},
-                temporary,
-                metadata={"cutaway.effects": json.dumps(described)},
-            )
+        single = {name: np.asarray(array, np.float32) for name, array in arrays.items()}
+        save_arrays(path, _KIND, single, described)
 
     @classmethod
     def load(cls, path: str | Path) -> Effects:
@@ -247,22 +241,7 @@ class Effects:
         Raises:
             ValueError: the file is missing, is a folder, or is not one that `save` wrote.
         """
-        from safetensors import SafetensorError, safe_open
-
-        try:
-            with safe_open(path, framework="numpy") as file:
-                described = json.loads((file.metadata() or {})["cutaway.effects"])
-                arrays = {name: file.get_tensor(name) for name in ("patched", "clean", "corrupted")}
-        except OSError as error:
-            if not Path(path).exists():
-                raise ValueError(f"there is no file {path}.") from None
-            if Path(path).is_dir():
-                raise ValueError(
-                    f"{path} is a folder: give the file in it that holds the effects of a sweep."
-                ) from None
-            raise ValueError(f"{path} cannot be read ({error}).") from None
-        except (SafetensorError, KeyError, json.JSONDecodeError) as error:
-            raise ValueError(f"{path} does not hold the effects of a sweep: {error}.") from None
+        arrays, described = load_arrays(path, _KIND, "the effects of a sweep")
         axes = tuple(Axis(a["name"], tuple(a["labels"])) for a in described.pop("axes"))
         return cls(axes=axes, **arrays, **described)
 
