@@ -176,6 +176,11 @@ ROW = {"clean": "When John and Mary went to the store, John gave a drink to", "a
         ("attribute --site zed", "there is no site 'zed'"),
         ("attribute --method clean-corrupted", "--method is of edges"),
         ("attribute --edges --layers 1", "--layers is of a site"),
+        ("attribute --direct --mode noising", "direct attribution estimates nothing"),
+        ("attribute --by head", "--by is of direct attribution"),
+        ("attribute --direct --edges", "two different things"),
+        ("attribute --direct --exact --by layer", "--by head"),
+        ("attribute --direct --exact --toward answer", "--toward difference"),
         ("attribute --steps 0", "steps=0 is too few"),
     ],
 )

@@ -19,6 +19,7 @@ from ...views.measurement_sentences import findings, warnings
 from ..saving import FinishedRun, origin
 from ..steps import Show, Steps, Tell
 from ..tasks import check_baseline, check_task, example_of, labels_of, load_task
+from .direct import bytes_as_text, run_direct
 from .measure import Plan, plan
 from .settings import AttributeSettings, EdgesSettings, MeasurementSettings
 from .stopped import Kept, asked_again, how_to_go_on, resumable
@@ -46,6 +47,8 @@ def run_measurement(
         >>> finished = run_measurement(PatchSettings(site="z", n_prompts=32))
         >>> finished.folder / "report.html"
     """
+    if isinstance(settings, AttributeSettings) and settings.direct:
+        return run_direct(settings, show, tell)
     earlier: Kept | None = None
     if isinstance(settings, EdgesSettings):
         settings, earlier = asked_again(settings)
@@ -121,7 +124,7 @@ def _exact(todo: Plan, steps: Steps, tell: Tell) -> Effects | None:
 
 
 def _telling(tell: Tell, what: str) -> Callable[[int], None]:
-    return lambda n: tell(f"{what} will hold at most {_bytes(n)} beside the weights.")
+    return lambda n: tell(f"{what} will hold at most {bytes_as_text(n)} beside the weights.")
 
 
 def _save(
@@ -197,12 +200,9 @@ def _idle(settings: MeasurementSettings) -> tuple[str, ...]:
     """Settings of this command that nothing looked at."""
     if not isinstance(settings, AttributeSettings):
         return ()
+    of_direct = ("direct", "by", "toward", "sources")
     if settings.edges:
-        stepless = "ig" not in settings.method
-        return ("site", "positions", "layers", "gradient", *(["steps"] if stepless else []))
-    return ("edges", "method", *([] if settings.gradient == "integrated" else ["steps"]))
-
-
-def _bytes(n: int) -> str:
-    """As "35 MB"."""
-    return f"{n / 1e9:.1f} GB" if n >= 1e9 else f"{max(n / 1e6, 1):.0f} MB"
+        steps = [] if "ig" in settings.method else ["steps"]
+        return ("site", "positions", "layers", "gradient", *of_direct, *steps)
+    steps = [] if settings.gradient == "integrated" else ["steps"]
+    return ("edges", "method", *of_direct, *steps)

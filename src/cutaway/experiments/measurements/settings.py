@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import ClassVar, Literal
 
 from ..task_settings import TaskSettings
@@ -73,9 +73,24 @@ class EdgesSettings(MeasurementSettings):
     Or a file.safetensors that keeps what is done."""
 
 
+# Which of the three things that can be attributed each option belongs to.
+_OF = {
+    **dict.fromkeys(("site", "positions", "layers", "gradient"), ("site",)),
+    "method": ("edges",),
+    **dict.fromkeys(("mode", "steps"), ("site", "edges")),
+    **dict.fromkeys(("by", "toward", "sources"), ("direct",)),
+}
+_WORDS = {"site": "a site", "edges": "edges", "direct": "direct attribution"}
+_ASKED = {
+    "site": "a site is to be estimated",
+    "edges": "edges are to be estimated",
+    "direct": "direct attribution estimates nothing",
+}
+
+
 @dataclass(frozen=True)
 class AttributeSettings(MeasurementSettings):
-    """Estimate by gradients what patching would do, in a few runs for all places."""
+    """Estimate by gradients what patching would do; with --direct, take the logits apart."""
 
     command: ClassVar[str] = "attribute"
 
@@ -98,16 +113,46 @@ class AttributeSettings(MeasurementSettings):
     """Of integrated gradients: how many runs between the two."""
     exact: bool = False
     """Measure the exact effects as well, and show the gap."""
+    direct: bool = False
+    """Estimate nothing, but take the clean run's logits apart:
+    what each component writes straight to the answer."""
+    by: Literal["component", "layer", "head", "mlp", "neuron"] = "component"
+    """Of direct: what is listed one by one."""
+    toward: Literal["metric", "difference", "answer"] = "metric"
+    """Of direct, which logits: those of the task's metric,
+    the answer's less the wrong token's, or the answer's alone."""
+    sources: bool = False
+    """Of direct: also from which tokens heads move it."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        of_site = {"site": "z", "positions": (), "layers": (), "gradient": "base"}
-        for name, default in ({"method": "eap"} if not self.edges else of_site).items():
-            if getattr(self, name) != default:
-                way_out = "leave one of the two out" if self.edges else "give --edges as well"
-                raise ValueError(
-                    f"--{name} is of {'a site' if self.edges else 'edges'}, and "
-                    f"{'edges are' if self.edges else 'a site is'} to be estimated: {way_out}."
-                )
+        if self.direct and self.edges:
+            raise ValueError("--direct and --edges are two different things: leave one out.")
+        self._check_options("direct" if self.direct else "edges" if self.edges else "site")
+        if self.direct and self.exact:
+            self._check_exact()
         if self.steps < 1:
             raise ValueError(f"steps={self.steps} is too few: at least 1.")
+
+    def _check_options(self, asked: str) -> None:
+        """Refuse an option of something that is not asked for."""
+        defaults = {field.name: field.default for field in fields(self)}
+        for name, of in _OF.items():
+            if asked in of or getattr(self, name) == defaults[name]:
+                continue
+            flag = of[0]
+            missing = flag in ("edges", "direct") and asked == "site"
+            way_out = f"give --{flag} as well" if missing else "leave one of the two out"
+            whose = "estimates" if asked == "direct" else _WORDS[flag]
+            raise ValueError(f"--{name} is of {whose}, and {_ASKED[asked]}: {way_out}.")
+
+    def _check_exact(self) -> None:
+        if self.by not in ("component", "head"):
+            raise ValueError(
+                f"--exact with --direct is of heads, and --by {self.by} does not list them: give "
+                "--by head."
+            )
+        if self.toward == "answer":
+            raise ValueError(
+                "--exact with --direct measures a difference of logits: give --toward difference."
+            )
