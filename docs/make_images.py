@@ -1,13 +1,15 @@
 """The pictures of the README, from a run: `make ioi`, then `.venv/bin/python docs/make_images.py`.
 
 Writes docs/img/ioi-heads.png (the five lines of the README) and, where Chromium is on the PATH,
-docs/img/report.png (the newest run's report).
+docs/img/report.png (the newest run's report) and docs/img/attention.png (for docs/views.md).
 """
 
 from __future__ import annotations
 
 import shutil
 from pathlib import Path
+
+import torch
 
 import cutaway as ca
 
@@ -43,6 +45,32 @@ def report() -> None:
         browser.close()
 
 
+def attention() -> None:
+    """Four heads of ioi-mini on one sentence."""
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        return
+    from playwright.sync_api import sync_playwright
+
+    from cutaway.views import AttentionExample, AttentionView
+
+    model = ca.HookedTransformer.from_pretrained("ioi-mini")
+    text = "One day Anna sat next to Paul in the zoo. After some time Paul lent a key to"
+    _, cache = model.run_with_cache(text)
+    heads = ((0, 3), (1, 2), (1, 5), (2, 5))
+    patterns = torch.stack([cache["pattern", layer][0, head] for layer, head in heads])
+    example = AttentionExample(patterns.numpy(), model.to_str_tokens(text))
+    view = AttentionView((example,), tuple(f"{layer}.{head}" for layer, head in heads))
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        page = browser.new_page(viewport={"width": 960, "height": 460})
+        page.set_content(view.page_html())
+        page.locator(".ct-heads button").nth(2).click()
+        page.locator(".ct-attention").screenshot(path=IMAGES / "attention.png")
+        browser.close()
+
+
 if __name__ == "__main__":
     heads()
     report()
+    attention()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -13,8 +12,8 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 
 from .. import evidence, plotting
+from ..array_files import load_arrays, save_arrays
 from ..evidence import Interval
-from ..files import atomic_path
 from ..patching.effects import Axis
 
 if TYPE_CHECKING:
@@ -176,8 +175,6 @@ class Contributions:
 
     def save(self, path: str | Path) -> None:
         """Write one safetensors file: arrays as float32, the rest as JSON in its header."""
-        from safetensors.numpy import save_file
-
         arrays: dict[str, NDArray[Any]] = {}
         described: dict[str, Any] = {}
         for name, value in ((f.name, getattr(self, f.name)) for f in fields(self)):
@@ -190,11 +187,10 @@ class Contributions:
             else:
                 described[name] = asdict(value) if isinstance(value, Axis) else value
         arrays = {
-            name: np.ascontiguousarray(a, np.float32 if a.dtype.kind == "f" else np.int32)
+            name: a.astype(np.float32 if a.dtype.kind == "f" else np.int32)
             for name, a in arrays.items()
         }
-        with atomic_path(path) as temporary:
-            save_file(arrays, temporary, metadata={self._mark(): json.dumps(described)})
+        save_arrays(path, self._mark(), arrays, described)
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
@@ -203,16 +199,7 @@ class Contributions:
         Raises:
             ValueError: the file is missing, or is not one that `save` of this kind wrote.
         """
-        from safetensors import SafetensorError, safe_open
-
-        if not Path(path).is_file():
-            raise ValueError(f"there is no file {path}.")
-        try:
-            with safe_open(path, framework="numpy") as file:
-                described = json.loads((file.metadata() or {})[cls._mark()])
-                arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        except (SafetensorError, KeyError, json.JSONDecodeError) as error:
-            raise ValueError(f"{path} does not hold a {cls.kind}: {error}.") from None
+        arrays, described = load_arrays(path, cls._mark(), f"a {cls.kind}")
         axes = tuple(_axis(one) for one in described.pop("axes"))
         samples = _axis(described.pop("samples"))
         controls = {

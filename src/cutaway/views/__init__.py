@@ -8,8 +8,11 @@ from .attention import AttentionView as AttentionView
 from .bars import Bar as Bar
 from .bars import BarsView as BarsView
 from .circuit_graph import CircuitGraphView as CircuitGraphView
+from .coloured_tokens import ColouredTokensView as ColouredTokensView
 from .curve import CurveSeries as CurveSeries
 from .curve import CurveView as CurveView
+from .dose_response import DoseLine as DoseLine
+from .dose_response import DoseResponseView as DoseResponseView
 from .heatmap import HeatmapView as HeatmapView
 from .ioi_report import ioi_report as ioi_report
 from .key_numbers import KeyNumber as KeyNumber
@@ -20,6 +23,7 @@ from .layout import Items as Items
 from .layout import Note as Note
 from .layout import Prose as Prose
 from .layout import Section as Section
+from .lens_grid import LensGridView as LensGridView
 from .page import Page as Page
 from .table import Column as Column
 from .table import Share as Share

@@ -12,10 +12,12 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from .markup import Markup, embedded_json, tag
+from .markup import Markup, classes, embedded_json, tag
 from .tokens import names_at
 from .view import View, figure
 
+# More heads than this stand in rows, one for each layer.
+_MOST_IN_ONE_ROW = 24
 _LEVELS = 255  # weights from 0 to 1 in one byte: off by at most 0.002
 
 
@@ -55,8 +57,9 @@ class AttentionView(View):
     """Thumbnails of heads, the chosen one enlarged, and a line of tokens to point at.
 
     Pointing at a token shades the tokens it looks at, or, the other way round, those that look
-    at it. A click keeps the token; arrow keys walk along the line and between the heads. A link
-    with data-head="9.9" anywhere on the page chooses that head.
+    at it. A click keeps the token; arrow keys walk along the line and between the heads. Many
+    heads with labels such as "9.6" stand in one row for each layer, and one layer can be chosen.
+    A link with data-head="9.9" anywhere on the page chooses that head.
 
     Raises:
         ValueError: no example, or the labels do not fit the heads.
@@ -75,6 +78,9 @@ class AttentionView(View):
     """One for each head, such as "9.9"."""
     head_notes: Sequence[str] = ()
     """A few characters under each label, such as its effect; empty, or one for each head."""
+    head_scores: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    """What the heads can be put in order by, highest first: a name, and a number for each head,
+    which then stands under its label."""
     title: str = ""
     """Above the view."""
     caption: str = ""
@@ -93,6 +99,12 @@ class AttentionView(View):
             raise ValueError(
                 f"There are {len(self.head_labels)} heads, but {len(self.head_notes)} notes."
             )
+        for name, scores in self.head_scores.items():
+            if len(scores) != len(self.head_labels):
+                raise ValueError(
+                    f"There are {len(self.head_labels)} heads, but {len(scores)} scores of "
+                    f"{name!r}."
+                )
 
     def markup(self) -> Markup:
         """The HTML alone."""
@@ -100,7 +112,14 @@ class AttentionView(View):
             "ct-attention",
             self.title,
             self.caption,
-            tag("div", self._prompt_choice(), _direction_choice(), class_="ct-controls"),
+            tag(
+                "div",
+                self._prompt_choice(),
+                _direction_choice(),
+                self._layer_choice(),
+                self._order_choice(),
+                class_="ct-controls",
+            ),
             self._heads(),
             _stage(),
             embedded_json(json.dumps(self._data(), separators=(",", ":")), class_="ct-data"),
@@ -114,7 +133,34 @@ class AttentionView(View):
             tag("option", example.title or _text(example.tokens), value=place)
             for place, example in enumerate(self.examples)
         ]
-        return tag("label", "Prompt ", tag("select", *options), class_="ct-select")
+        return tag("label", "Prompt ", tag("select", *options, class_="prompt"), class_="ct-select")
+
+    def _layers(self) -> list[str]:
+        """The layer of each head where the heads stand in rows by layer, else none."""
+        parts = [label.split(".") for label in self.head_labels]
+        if not all(len(part) == 2 and all(map(str.isdecimal, part)) for part in parts):
+            return []
+        layers = [layer for layer, _ in parts]
+        return layers if len(layers) > _MOST_IN_ONE_ROW and len(set(layers)) > 1 else []
+
+    def _layer_choice(self) -> Markup | None:
+        layers = list(dict.fromkeys(self._layers()))
+        if not layers:
+            return None
+        options = [tag("option", layer, value=layer) for layer in layers]
+        every = tag("option", "all", value="")
+        return tag(
+            "label", "Layer ", tag("select", every, *options, class_="layer"), class_="ct-select"
+        )
+
+    def _order_choice(self) -> Markup | None:
+        if not self.head_scores:
+            return None
+        options = [tag("option", name, value=at) for at, name in enumerate(self.head_scores)]
+        first = tag("option", "as given", value="")
+        return tag(
+            "label", "Order ", tag("select", first, *options, class_="order"), class_="ct-select"
+        )
 
     def _heads(self) -> Markup:
         notes = self.head_notes or [""] * len(self.head_labels)
@@ -123,7 +169,7 @@ class AttentionView(View):
                 "button",
                 tag("canvas", width=1, height=1, aria_hidden="true"),
                 tag("span", label),
-                tag("small", note) if note else None,
+                tag("small", note) if note or self.head_scores else None,
                 type="button",
                 role="radio",
                 aria_checked="true" if place == 0 else "false",
@@ -131,17 +177,29 @@ class AttentionView(View):
             )
             for place, (label, note) in enumerate(zip(self.head_labels, notes, strict=True))
         ]
-        return tag("div", *buttons, class_="ct-heads", role="radiogroup", aria_label="Head")
+        return tag(
+            "div",
+            *buttons,
+            class_=classes("ct-heads", many=bool(self._layers())),
+            role="radiogroup",
+            aria_label="Head",
+        )
 
     def _data(self) -> dict[str, Any]:
         return {
             "heads": list(self.head_labels),
+            "layers": self._layers(),
+            "scores": [
+                [round(float(score), 4) if np.isfinite(score) else None for score in scores]
+                for scores in self.head_scores.values()
+            ],
             "examples": [
                 {
                     "tokens": list(example.tokens),
                     "marks": names_at(example.marks),
                     "start": _start(example),
-                    "patterns": to_bytes(example.patterns),
+                    "causal": _is_causal(example.patterns),
+                    "patterns": to_bytes(_packed(example.patterns)),
                 }
                 for example in self.examples
             ],
@@ -168,6 +226,19 @@ def from_bytes(text: str, shape: tuple[int, ...]) -> NDArray[np.float64]:
     """
     levels = np.frombuffer(base64.b64decode(text), dtype=np.uint8)
     return levels.reshape(shape) / _LEVELS
+
+
+def _is_causal(patterns: NDArray[np.floating]) -> bool:
+    """Whether no token looks ahead."""
+    return not np.triu(patterns, 1).any()
+
+
+def _packed(patterns: NDArray[np.floating]) -> NDArray[np.floating]:
+    """[head, weight]: of causal patterns only what can be other than 0, row by row."""
+    size = patterns.shape[-1]
+    rows, columns = np.tril_indices(size) if _is_causal(patterns) else np.indices((size, size))
+    packed: NDArray[np.floating] = patterns[:, rows, columns].reshape(len(patterns), -1)
+    return packed
 
 
 def _within_unit(patterns: NDArray[np.floating]) -> bool:

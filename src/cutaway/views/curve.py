@@ -81,8 +81,8 @@ class CurveView(View):
 
     series: Sequence[CurveSeries]
     """The lines, in the order of the legend."""
-    control: CurveSeries | None = None
-    """What chance gives, such as random circuits: grey, and behind the others."""
+    control: CurveSeries | Sequence[CurveSeries] | None = None
+    """What chance gives, such as random circuits: grey, and behind the others. May be several."""
     title: str = ""
     """Above the lines."""
     caption: str = ""
@@ -97,12 +97,16 @@ class CurveView(View):
     """Heights of dashed lines across, and what they are."""
     interval_name: str = "95% interval"
     """What the shading is."""
+    _controls: tuple[CurveSeries, ...] = field(init=False, repr=False)
     _every: tuple[CurveSeries, ...] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        if not self.series:
+        given = self.control if self.control is not None else ()
+        controls = (given,) if isinstance(given, CurveSeries) else tuple(given)
+        every = (*controls, *self.series)
+        if not every:
             raise ValueError("there is no series to draw.")
-        every = (*([self.control] if self.control is not None else []), *self.series)
+        object.__setattr__(self, "_controls", controls)
         object.__setattr__(self, "_every", every)
         bad = [x for one in every for x in one.x if not math.isfinite(x) or (self.log_x and x <= 0)]
         if bad:
@@ -154,8 +158,7 @@ class CurveView(View):
     def _entries(self) -> list[tuple[str, int, str]]:
         """Kind, number and words of each entry of the legend."""
         found = [(f"series s{at % N_COLOURS}", at, one.name) for at, one in enumerate(self.series)]
-        if self.control is not None:
-            found.append(("series control", 0, self.control.name))
+        found += [("series control", 0, one.name) for one in self._controls]
         if any(one.low is not None for one in self._every):
             found.append(("shade", 0, f"shaded: {self.interval_name}"))
         return found
@@ -174,7 +177,7 @@ class CurveView(View):
         return across, CurveAxis.around(ys or [0.0, 1.0], _HEIGHT - _BOTTOM, _TOP, slack=0.05)
 
     def _body(self, is_static: bool) -> Markup:
-        drawn = [] if self.control is None else [self._series(self.control, -1, is_static)]
+        drawn = [self._series(one, -1, is_static) for one in self._controls]
         drawn += [self._series(one, at, is_static) for at, one in enumerate(self.series)]
         return join(self._grid(), *drawn)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from .markup import Markup, classes, join, tag
 from .numbers import bracket, excludes_zero, number
-from .view import View, figure, tip
+from .view import Part, View, figure, part_markup, parts_need, tip
 
 Floats = NDArray[np.floating]
 
@@ -25,7 +25,7 @@ _LONGEST_LEVEL_LABEL = 4
 _SMALLEST_LIMIT = 1e-9
 # From these shares of the limit on, the figures in a cell turn from white to black (dark theme,
 # "half") and from black to white (light theme, "strong"), so that they stand out by 4.5 to 1.
-_TURNS = {"positive": (0.505, 0.715), "negative": (0.49, 0.80)}
+TURNS = {"positive": (0.505, 0.715), "negative": (0.49, 0.80)}
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,10 +33,12 @@ class HeatmapView(View):
     """Cells coloured by a diverging scale centred at 0: blue positive, orange negative.
 
     Hovering, focusing (arrow keys) or tapping a cell shows its value and interval. Cells whose
-    interval includes 0 shrink, until the reader asks for them in full.
+    interval includes 0 shrink, until the reader asks for them in full. A cell that has details
+    shows them below the map when it is clicked, or at Enter; Escape closes them.
 
     Raises:
-        ValueError: the labels or intervals do not fit the values, or only one end is given.
+        ValueError: the labels or intervals do not fit the values, only one end is given, or there
+            are details of a cell that is not there.
 
     Example:
         >>> view = HeatmapView(np.eye(2), ("0", "1"), ("S2", "END"), row_axis="layer")
@@ -44,7 +46,7 @@ class HeatmapView(View):
         True
     """
 
-    assets: ClassVar[tuple[str, ...]] = ("figure", "tip", "heatmap")
+    assets: ClassVar[tuple[str, ...]] = ("figure", "tip", "heatmap", "grid")
 
     values: Floats
     """[row, column]; NaN means that the cell was not measured."""
@@ -74,6 +76,8 @@ class HeatmapView(View):
     """What the intervals are."""
     legend: bool = True
     """False where a map beside it, in a `Beside`, has the legend and the switch for both."""
+    details: Mapping[tuple[int, int], Part] | None = None
+    """(row, column) to what a click on that cell shows: a view, markup, or a paragraph."""
 
     def __post_init__(self) -> None:
         expected = (len(self.row_labels), len(self.column_labels))
@@ -88,6 +92,18 @@ class HeatmapView(View):
             raise ValueError("An interval needs both its ends: give low and high, or neither.")
         if self.limit is not None and not self.limit > 0:
             raise ValueError(f"limit={self.limit} is not positive.")
+        outside = [at for at in self.details or {} if not _is_within(at, expected)]
+        if outside:
+            raise ValueError(
+                f"There are details of the cell {outside[0]}, but the map has {expected[0]} rows "
+                f"and {expected[1]} columns."
+            )
+
+    def needs(self) -> tuple[str, ...]:
+        """The assets of the map and of all its details."""
+        if not self.details:
+            return super().needs()
+        return (*super().needs(), "heatmap_details", *parts_need(tuple(self.details.values())))
 
     def markup(self) -> Markup:
         """The HTML alone."""
@@ -101,7 +117,12 @@ class HeatmapView(View):
         )
         scroll = tag("div", table, class_="ct-scroll")
         return figure(
-            "ct-heatmap", self.title, self.caption, scroll, self._legend() if self.legend else None
+            "ct-heatmap",
+            self.title,
+            self.caption,
+            scroll,
+            self._legend() if self.legend else None,
+            self._details(),
         )
 
     def colour_limit(self) -> float:
@@ -150,7 +171,25 @@ class HeatmapView(View):
             data_tip=self._tip(row, column),
             data_column=column,
             tabindex=0 if row == column == 0 else -1,
+            data_opens=f"{row}-{column}" if (row, column) in (self.details or {}) else None,
         )
+
+    def _details(self) -> Markup | None:
+        """One fold for each cell that has details; the script shows one at a time."""
+        if not self.details:
+            return None
+        folds = [
+            tag(
+                "details",
+                tag("summary", self._place(*at)),
+                tag("div", part_markup(part), class_="ct-details-body"),
+                class_="ct-details",
+                data_cell=f"{at[0]}-{at[1]}",
+            )
+            for at, part in sorted(self.details.items(), key=lambda item: item[0])
+        ]
+        hint = "Click a cell with a dot, or press Enter on it, for its details."
+        return tag("div", tag("p", hint, class_="hint"), *folds, class_="ct-map-details")
 
     def _is_unsure(self, row: int, column: int) -> bool:
         if self.low is None or self.high is None or np.isnan(self.values[row, column]):
@@ -158,20 +197,25 @@ class HeatmapView(View):
         return not excludes_zero(float(self.low[row, column]), float(self.high[row, column]))
 
     def _tip(self, row: int, column: int) -> str:
-        place = (
-            f"{self.row_axis} {self.row_labels[row]}".strip(),
-            f"{self.column_axis} {self.column_labels[column]}".strip(),
-        )
         value = float(self.values[row, column])
         if np.isnan(value):
-            return tip(", ".join(place), "not measured")
-        lines = [", ".join(place), f"{number(value, 3)} {self.value_label}".strip()]
+            return tip(self._place(row, column), "not measured")
+        lines = [self._place(row, column), f"{number(value, 3)} {self.value_label}".strip()]
         if self.low is not None and self.high is not None:
             ends = bracket(float(self.low[row, column]), float(self.high[row, column]), 3)
             lines.append(f"{self.interval_name} {ends}")
         if self._is_unsure(row, column):
             lines.append("The interval includes 0.")
         return tip(*lines)
+
+    def _place(self, row: int, column: int) -> str:
+        """What a cell is called, such as "layer 2, head 5"."""
+        return ", ".join(
+            (
+                f"{self.row_axis} {self.row_labels[row]}".strip(),
+                f"{self.column_axis} {self.column_labels[column]}".strip(),
+            )
+        )
 
     def _legend(self) -> Markup:
         limit = self.colour_limit()
@@ -201,5 +245,9 @@ def _cell_class(value: float, share: float, is_unsure: bool) -> str:
     if np.isnan(value):
         return "none"
     sign = "negative" if value < 0 else "positive"
-    half, strong = _TURNS[sign]
+    half, strong = TURNS[sign]
     return classes(sign, half=share > half, strong=share > strong, unsure=is_unsure)
+
+
+def _is_within(at: tuple[int, int], shape: tuple[int, int]) -> bool:
+    return all(0 <= place < size for place, size in zip(at, shape, strict=True))

@@ -12,7 +12,7 @@ from .numbers import interval_markup, number
 from .view import View, figure
 
 # From these shares on, figures on the shade are black in the dark theme, white in the light.
-_HALF, _STRONG = 0.54, 0.695
+HALF, STRONG = 0.54, 0.695
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ class TableView(View):
 def _cell(cell: Cell, column: Column) -> Markup:
     if isinstance(cell, Share):
         style = f"--share:{min(1.0, max(0.0, cell.value)):.3f}"
-        kind = classes("right share", half=cell.value > _HALF, strong=cell.value > _STRONG)
+        kind = classes("right share", half=cell.value > HALF, strong=cell.value > STRONG)
         text = tag("span", number(cell.value), class_="on-colour")
         return tag("td", text, class_=kind, style=style)
     if isinstance(cell, Interval):

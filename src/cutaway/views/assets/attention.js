@@ -25,6 +25,8 @@
     constructor(data) {
       this.examples = data.examples.map(decode);
       this.labels = data.heads;
+      this.layers = data.layers;
+      this.scores = data.scores;
       this.head = 0;
       this.from = true;
       this.choose(0);
@@ -41,8 +43,10 @@
     }
 
     weight(query, key, head = this.head) {
-      const size = this.example.size;
-      return this.example.bytes[(head * size + query) * size + key] / 255;
+      const { size, bytes, causal } = this.example;
+      if (!causal) return bytes[(head * size + query) * size + key] / 255;
+      if (key > query) return 0; // only the lower triangle is stored
+      return bytes[(head * size * (size + 1) + query * (query + 1)) / 2 + key] / 255;
     }
 
     // What the token at hand looks at, or who looks at it: one weight for each token.
@@ -159,9 +163,11 @@
       this.figure = figure;
       this.state = new State(JSON.parse(this.find(".ct-data").textContent));
       this.buttons = [...figure.querySelectorAll(".ct-heads button")];
+      this.notes = this.buttons.map((button) => button.querySelector("small")?.textContent);
       this.row = this.find(".ct-token-row");
       this.canvas = this.find(".ct-matrix canvas");
       this.listen();
+      this.arrange();
       this.fillRow();
       this.recolour();
       new ResizeObserver(() => this.draw()).observe(this.canvas.parentElement);
@@ -212,6 +218,30 @@
       );
     }
 
+    // The heads that are shown, in order: by a score, or as given, then in rows by layer.
+    arrange() {
+      const { layers, scores } = this.state;
+      const layer = this.find("select.layer")?.value ?? "";
+      const order = this.find("select.order")?.value ?? "";
+      let shown = this.buttons.map((_, head) => head).filter((head) => !layer || layers[head] === layer);
+      if (order) {
+        const score = scores[order];
+        shown.sort((a, b) => (score[b] ?? -Infinity) - (score[a] ?? -Infinity));
+      }
+      this.buttons.forEach((button, head) => {
+        const note = button.querySelector("small");
+        if (note) note.textContent = order ? (scores[order][head]?.toFixed(2) ?? "n/a") : this.notes[head];
+      });
+      const isByLayer = layers.length > 0 && !order;
+      const children = shown.flatMap((head, place) => {
+        const starts = isByLayer && layers[head] !== layers[shown[place - 1]];
+        return starts ? [make("span", "layer", `layer ${layers[head]}`), this.buttons[head]] : [this.buttons[head]];
+      });
+      this.find(".ct-heads").replaceChildren(...children);
+      this.shown = shown;
+      if (!shown.includes(this.state.head)) this.chooseHead(shown[0]);
+    }
+
     chooseHead(head) {
       this.state.head = head;
       this.buttons.forEach((button, i) => {
@@ -245,7 +275,8 @@
 
     listen() {
       this.buttons.forEach((button, head) => button.addEventListener("click", () => this.chooseHead(head)));
-      walk(this.find(".ct-heads"), () => this.buttons, (head) => this.chooseHead(head));
+      const inOrder = () => this.shown.map((head) => this.buttons[head]);
+      walk(this.find(".ct-heads"), inOrder, (place) => this.chooseHead(this.shown[place]));
       const tokenOf = (event) => this.tokens.indexOf(event.target.closest(".ct-token"));
       this.row.addEventListener("pointerover", (event) => {
         const place = tokenOf(event);
@@ -263,13 +294,19 @@
       // Elsewhere on the page, such as in a table, a head's name leads here.
       document.addEventListener("click", (event) => {
         const head = this.state.labels.indexOf(event.target.closest?.("[data-head]")?.dataset.head);
-        if (head >= 0) this.chooseHead(head);
+        if (head < 0) return;
+        if (!this.shown.includes(head)) this.find("select.layer").value = "";
+        this.arrange();
+        this.chooseHead(head);
       });
       this.listenToChoices();
     }
 
     listenToChoices() {
-      this.find("select")?.addEventListener("change", (event) => {
+      for (const name of ["layer", "order"]) {
+        this.find(`select.${name}`)?.addEventListener("change", () => this.arrange());
+      }
+      this.find("select.prompt")?.addEventListener("change", (event) => {
         this.state.choose(Number(event.target.value));
         this.fillRow();
         this.draw(true);
@@ -289,14 +326,32 @@
   }
   Explorer.count = document.querySelectorAll(".ct-attention[data-ready]").length;
 
-  // Arrow keys, Home and End walk along the items and choose the one that is reached.
+  // The item nearest in the next line above (-1) or below (1); the one at hand where there is none.
+  function beyond(items, here, side) {
+    const centres = items.map((item) => {
+      const box = item.getBoundingClientRect();
+      return { x: box.left + box.width / 2, y: box.top + box.height / 2, height: box.height };
+    });
+    const { x, y, height } = centres[here];
+    const away = centres.map((one) => side * (one.y - y));
+    const next = Math.min(...away.filter((distance) => distance > height / 2));
+    const line = away.flatMap((distance, i) => (Math.abs(distance - next) < height / 2 ? [i] : []));
+    const aside = (i) => Math.abs(centres[i].x - x);
+    return line.sort((a, b) => aside(a) - aside(b))[0] ?? here;
+  }
+
+  // Arrow keys, Home and End walk over the items and choose the one that is reached.
   function walk(box, items, choose) {
-    const steps = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1, Home: -Infinity, End: Infinity };
+    const steps = { ArrowRight: 1, ArrowLeft: -1, Home: -Infinity, End: Infinity };
+    const sides = { ArrowUp: -1, ArrowDown: 1 };
     box.addEventListener("keydown", (event) => {
       const here = items().findIndex((item) => item.contains(event.target));
-      if (here < 0 || !(event.key in steps)) return;
+      if (here < 0 || !(event.key in steps || event.key in sides)) return;
       event.preventDefault();
-      const there = Math.max(0, Math.min(items().length - 1, here + steps[event.key]));
+      const there =
+        event.key in sides
+          ? beyond(items(), here, sides[event.key])
+          : Math.max(0, Math.min(items().length - 1, here + steps[event.key]));
       choose(there);
       items()[there].focus();
     });

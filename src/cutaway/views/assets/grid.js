@@ -1,10 +1,10 @@
-// Arrow keys walk over a map; the row and column of the cell at hand are set in bold.
+// Arrow keys walk over the cells of a grid; the row and column of the cell at hand are in bold.
 (() => {
   "use strict";
   const STEPS = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] };
 
   function setUp(table) {
-    const rows = [...table.tBodies[0].rows].map((row) => [...row.querySelectorAll("td[data-tip]")]);
+    const rows = [...table.tBodies[0].rows].map((row) => [...row.querySelectorAll("td[tabindex]")]);
     const heads = [...table.tHead.querySelectorAll("th[data-column]")];
 
     const mark = (cell) => {
@@ -20,7 +20,7 @@
       cell.focus();
     };
 
-    const cellOf = (event) => event.target.closest("td[data-tip]");
+    const cellOf = (event) => event.target.closest("td[tabindex]");
 
     table.addEventListener("keydown", (event) => {
       const cell = cellOf(event);
@@ -40,7 +40,7 @@
     table.addEventListener("focusout", () => mark(null));
   }
 
-  for (const table of document.querySelectorAll(".ct-map:not([data-ready])")) {
+  for (const table of document.querySelectorAll(".cutaway table[role='grid']:not([data-ready])")) {
     table.dataset.ready = "";
     setUp(table);
   }

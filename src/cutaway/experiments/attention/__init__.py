@@ -1,0 +1,1 @@
+"""`cutaway attention "TEXT"`: where the heads of a model look on a text of one's own."""
