@@ -25,9 +25,15 @@ if TYPE_CHECKING:
 CHECKOUT = Path(__file__).resolve().parents[1]
 
 # No deadline: the first example of a test pays for torch's first use of a kernel.
-settings.register_profile(
-    "repeatable", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow]
-)
+# `make test` repeats the same few examples of a test that names no number; `make test-all` more.
+for name, examples in (("repeatable", 40), ("thorough", 100)):
+    settings.register_profile(
+        name,
+        derandomize=True,
+        deadline=None,
+        max_examples=examples,
+        suppress_health_check=[HealthCheck.too_slow],
+    )
 settings.register_profile(
     "search",
     derandomize=False,
