@@ -23,7 +23,7 @@ INSTALL_PACKAGE := -m pip install --quiet --no-deps --no-build-isolation --edita
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 8
 
 .DEFAULT_GOAL := help
-.PHONY: help ioi test test-all test-tracr lint bench bench-edges bench-eap peers lab notebooks clean
+.PHONY: help ioi test test-all test-tracr test-peers lint bench bench-edges bench-eap peers lab notebooks clean
 .DELETE_ON_ERROR:
 
 help: ## Show this list
@@ -35,11 +35,15 @@ ioi: $(PACKAGE) ## Run the IOI study on the embedded model (ARGS="--model gpt2" 
 test: $(DEV) ## Run the tests, all but the slow ones (ARGS="-k name" to choose)
 	@$(PYTEST) -m "not slow" $(ARGS)
 
-test-all: $(DEV) ## Run every test
-	@$(PYTEST) $(ARGS)
+test-all: $(DEV) ## Run every test, and test-peers (without it if ARGS choose)
+	@HYPOTHESIS_PROFILE=$${HYPOTHESIS_PROFILE:-thorough} $(PYTEST) $(ARGS)
+	@$(if $(ARGS),,$(MAKE) --no-print-directory test-peers)
 
 test-tracr: $(TRACR_OK) ## Test the loader of compiled programs with Tracr itself
 	@OMP_NUM_THREADS=1 $(TRACR)/bin/python -m pytest tests/test_tracr.py $(ARGS)
+
+test-peers: $(PEERS_OK) ## Hold our definitions to those of TransformerLens
+	@OMP_NUM_THREADS=1 $(PEERS)/bin/python -m pytest tests/test_peer_parity.py $(ARGS)
 
 lint: $(DEV) ## Check style, format and types
 	@$(BIN)/ruff check .

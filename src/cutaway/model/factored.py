@@ -205,15 +205,30 @@ def composition_scores(
         right: what reads, [*right, d_model, d_model].
         broadcast_dims: every left with every right, [*left, *right]; False pairs them up.
     """
+    A = left.collapse_l()  # [*left, inner, d_model]
+    B = right.collapse_r()  # [*right, d_model, inner]
     if broadcast_dims:
-        n_left, n_right = left.ndim - 2, right.ndim - 2
-        for _ in range(n_left):
-            right = right.unsqueeze(0)
-        for _ in range(n_right):
-            left = left.unsqueeze(n_left)
-    product = left.collapse_l() @ right.collapse_r()  # [..., inner, inner]
-    scores: Tensor = torch.linalg.matrix_norm(product) / left.norm() / right.norm()
-    return scores
+        return _sizes_of_all(A, B) / _by_all(left.norm(), right.norm())
+    sizes: Tensor = torch.linalg.matrix_norm(A @ B)
+    return sizes / left.norm() / right.norm()
+
+
+def _sizes_of_all(A: Tensor, B: Tensor) -> Tensor:
+    """|A_i B_j| for every i and j, [*left, *right]."""
+    n_right = B.shape[:-2]
+    B = B.reshape(-1, *B.shape[-2:])
+    side_by_side = B.movedim(0, 1).flatten(1)  # [d_model, right * inner]
+    # One i at a time: broadcast, every factor would be copied once for each partner.
+    rows = [
+        (one @ side_by_side).unflatten(-1, (-1, B.shape[-1])).square().sum((0, 2)).sqrt()
+        for one in A.reshape(-1, *A.shape[-2:])
+    ]  # [right] each
+    return torch.stack(rows).reshape((*A.shape[:-2], *n_right))
+
+
+def _by_all(left: Tensor, right: Tensor) -> Tensor:
+    """Every left number times every right one, [*left, *right]."""
+    return left.reshape((*left.shape, *[1] * right.ndim)) * right
 
 
 def _keeping_axis(index: Any) -> Any:
