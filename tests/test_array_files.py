@@ -9,7 +9,7 @@ import pytest
 
 from cutaway.array_files import load_arrays, save_arrays
 
-KIND, WHAT = "cutaway.example", "an example"
+KIND = "good example"
 
 
 def test_what_is_saved_comes_back(tmp_path: Path) -> None:
@@ -20,7 +20,7 @@ def test_what_is_saved_comes_back(tmp_path: Path) -> None:
         "none": np.zeros((0, 2), np.float32),
     }
     save_arrays(path, KIND, arrays, {"axes": ("a", "b"), "n": 3})
-    found, described = load_arrays(path, KIND, WHAT)
+    found, described = load_arrays(path, KIND)
     assert described == {"axes": ["a", "b"], "n": 3}
     assert set(found) == set(arrays)
     for name, array in arrays.items():
@@ -33,20 +33,20 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
     save_arrays(path, KIND, {"x": np.ones(1)}, {})
     with pytest.raises(TypeError):
         save_arrays(path, KIND, {"x": np.zeros(1)}, {"not json": object()})
-    assert load_arrays(path, KIND, WHAT)[0]["x"] == 1
+    assert load_arrays(path, KIND)[0]["x"] == 1
     assert list(tmp_path.iterdir()) == [path]
 
 
 def test_other_files_are_refused_in_words(tmp_path: Path) -> None:
     other = tmp_path / "other.safetensors"
-    save_arrays(other, "cutaway.other", {"x": np.ones(1)}, {})
+    save_arrays(other, "other", {"x": np.ones(1)}, {})
     text = tmp_path / "text.safetensors"
     text.write_text("not arrays", encoding="utf-8")
     for path, why in (
         (tmp_path / "missing", "there is no file"),
-        (tmp_path, "is a folder: give the file in it that holds an example"),
-        (other, "does not hold an example: its header has no 'cutaway.example'"),
-        (text, "does not hold an example"),
+        (tmp_path, "is a folder: give the file in it that holds good example"),
+        (other, "does not hold good example"),
+        (text, "does not hold good example"),
     ):
         with pytest.raises(ValueError, match=why):
-            load_arrays(path, KIND, WHAT)
+            load_arrays(path, KIND)

@@ -142,7 +142,7 @@ def test_a_result_is_saved_whole_and_says_what_it_is(tmp_path) -> None:
     assert (row["layer"], row["head"]) == (1, 2) and row["copying"] == found.scores[1, 2]
     assert found.draws.shape == (2, 3, 7)
     assert found.plot().axes[0].get_title(loc="left") == "copying score of each head"
-    with pytest.raises(ValueError, match="is not there"):
+    with pytest.raises(ValueError, match="there is no file"):
         CopyingBaseline.load(tmp_path / "nothing")
     with pytest.raises(ValueError, match="is a folder"):
         CopyingBaseline.load(tmp_path)

@@ -133,7 +133,7 @@ def test_a_file_that_is_not_effects_is_named(tmp_path) -> None:
         Effects.load(tmp_path)
     broken = tmp_path / "broken.safetensors"
     broken.write_bytes(b"not a safetensors file")
-    with pytest.raises(ValueError, match="does not hold the effects"):
+    with pytest.raises(ValueError, match="does not hold effects"):
         Effects.load(broken)
 
 

@@ -12,14 +12,13 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 
 from .. import evidence, plotting
-from ..array_files import load_arrays, save_arrays
+from ..array_files import Array, load_arrays, save_arrays
 from ..evidence import Interval
 from ..patching.effects import Axis
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-Array = NDArray[np.floating[Any]]
 _MOST_BARS = 30
 
 
@@ -190,7 +189,7 @@ class Contributions:
             name: a.astype(np.float32 if a.dtype.kind == "f" else np.int32)
             for name, a in arrays.items()
         }
-        save_arrays(path, self._mark(), arrays, described)
+        save_arrays(path, self.kind, arrays, described)
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
@@ -199,7 +198,7 @@ class Contributions:
         Raises:
             ValueError: the file is missing, or is not one that `save` of this kind wrote.
         """
-        arrays, described = load_arrays(path, cls._mark(), f"a {cls.kind}")
+        arrays, described = load_arrays(path, cls.kind)
         axes = tuple(_axis(one) for one in described.pop("axes"))
         samples = _axis(described.pop("samples"))
         controls = {
@@ -210,10 +209,6 @@ class Contributions:
         for name, value in described.items():
             described[name] = tuple(value) if isinstance(value, list) else value
         return cls(axes=axes, samples=samples, controls=controls, **arrays, **described)
-
-    @classmethod
-    def _mark(cls) -> str:
-        return f"cutaway.{cls.kind.replace(' ', '_')}"
 
 
 def _axis(described: dict[str, Any]) -> Axis:

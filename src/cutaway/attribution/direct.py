@@ -16,13 +16,14 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from ..array_files import Array
 from ..model.transformer import HookedTransformer
 from ..patching.effects import Axis
 from ..patching.measure import Progress, TellMemory
 from ..tasks.task import Task
 from .answers import Tokens, controls, next_tokens
 from .components import By, Component, Kind, parts_of, read_parts, together
-from .contributions import Array, Contributions
+from .contributions import Contributions
 from .readout import (
     FrozenReadout,
     Reading,

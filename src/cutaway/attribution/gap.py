@@ -9,9 +9,9 @@ import numpy as np
 from jaxtyping import Float
 
 from .. import evidence
+from ..array_files import Array
 from ..evidence import Interval
 from ..patching.effects import Effects
-from .contributions import Array
 from .direct import DirectAttribution
 
 _SAME = 1e-2  # of the metric's scale: what rounding may make of one run

@@ -19,6 +19,7 @@ from jaxtyping import Float, Int
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ..array_files import Array
 from ..model.parts import at_least_float32
 from ..model.transformer import HookedTransformer
 from ..patching.ablation import Head, parse_heads
@@ -26,7 +27,7 @@ from ..patching.effects import Axis
 from ..patching.measure import Progress, TellMemory
 from ..tasks.task import Task
 from .answers import Tokens
-from .contributions import Array, Contributions
+from .contributions import Contributions
 from .readout import Floats, FrozenReadout, Run, check_sum, origin_of, plan, reading_of
 
 OTHER = "other"

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from .. import evidence, plotting
+from ..array_files import Array, load_arrays, save_arrays
 from ..model.transformer import HookedTransformer
 from .random_weights import Control, check_control, frame, normal
-from .stored import Array, load_result, save_result
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -191,7 +191,7 @@ class CompositionScores:
         """Write one safetensors file."""
         names = ("scores", "random_mean", "random_std", "reached")
         others = ("kind", "n_draws", "control", "seed", "settings")
-        save_result(
+        save_arrays(
             path,
             "composition",
             {name: getattr(self, name) for name in names},
@@ -205,7 +205,7 @@ class CompositionScores:
         Raises:
             ValueError: the file is missing or holds something else.
         """
-        arrays, described = load_result(path, "composition")
+        arrays, described = load_arrays(path, "composition")
         values: dict[str, Any] = {**arrays, **described}
         return cls(**values)
 

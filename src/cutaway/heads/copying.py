@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from .. import evidence, plotting
+from ..array_files import Array, load_arrays, save_arrays
 from ..model.transformer import HookedTransformer
 from .random_weights import Control, check_control, frame, normal
-from .stored import Array, load_result, save_result
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -138,7 +138,7 @@ class CopyingBaseline:
     def save(self, path: str | Path) -> None:
         """Write one safetensors file."""
         described = {"control": self.control, "seed": self.seed, "settings": self.settings}
-        save_result(path, "copying", {"scores": self.scores, "draws": self.draws}, described)
+        save_arrays(path, "copying", {"scores": self.scores, "draws": self.draws}, described)
 
     @classmethod
     def load(cls, path: str | Path) -> CopyingBaseline:
@@ -147,7 +147,7 @@ class CopyingBaseline:
         Raises:
             ValueError: the file is missing or holds something else.
         """
-        arrays, described = load_result(path, "copying")
+        arrays, described = load_arrays(path, "copying")
         return cls(arrays["scores"], arrays["draws"], **described)
 
 

@@ -13,7 +13,7 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 
 from .. import evidence, plotting
-from ..array_files import load_arrays, save_arrays
+from ..array_files import Array, load_arrays, save_arrays
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -21,8 +21,7 @@ if TYPE_CHECKING:
 Mode = Literal["denoising", "noising"]
 _UNITS = ("head", "key-value head", "neuron")
 _MOST_BARS = 30
-_KIND = "cutaway.effects"
-Array = NDArray[np.floating[Any]]
+_KIND = "effects"
 
 
 @dataclass(frozen=True)
@@ -241,7 +240,7 @@ class Effects:
         Raises:
             ValueError: the file is missing, is a folder, or is not one that `save` wrote.
         """
-        arrays, described = load_arrays(path, _KIND, "the effects of a sweep")
+        arrays, described = load_arrays(path, _KIND)
         axes = tuple(Axis(a["name"], tuple(a["labels"])) for a in described.pop("axes"))
         return cls(axes=axes, **arrays, **described)
 
