@@ -11,9 +11,9 @@ import torch
 
 import cutaway as ca
 from cutaway.experiments.ioi import published
-from cutaway.experiments.ioi.heads import read_heads
 from cutaway.experiments.ioi.run import FinishedRun, run_ioi
 from cutaway.experiments.ioi.settings import IOISettings
+from cutaway.heads.readings import read_heads
 from cutaway.model.config import ModelConfig
 
 

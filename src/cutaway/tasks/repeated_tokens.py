@@ -16,6 +16,7 @@ import numpy as np
 import torch
 
 from .prompts import TaskError
+from .random_tokens import drawable_tokens, first_tokens
 from .sentences import check_choice, check_count, in_turn
 from .task import Task
 
@@ -84,7 +85,7 @@ def repeated_tokens(
     check_choice("corruption", corruption, get_args(Corruption))
     check_count(n_prompts)
     cuts = _cuts(half_length, n_repeated)
-    start = _start(model, bos_token)
+    start = first_tokens(model, bos_token)
     tokens = _vocabulary(model, vocabulary, start, 2 * half_length)
     longest = len(start) + half_length + max(cuts)
     if longest > model.cfg.n_ctx:
@@ -122,39 +123,11 @@ def _cuts(half_length: int, n_repeated: int | None) -> list[int]:
     return [n_repeated]
 
 
-def _start(model: HookedTransformer, bos_token: int | None) -> list[int]:
-    """What stands before the first half."""
-    if bos_token is not None:
-        if not 0 <= bos_token < model.cfg.d_vocab:
-            raise TaskError(f"bos_token={bos_token} is not from 0 to {model.cfg.d_vocab - 1}.")
-        return [bos_token]
-    return [] if model.tokenizer is None else model.start_tokens()
-
-
 def _vocabulary(
     model: HookedTransformer, given: Sequence[int] | None, start: list[int], fewest: int
 ) -> list[int]:
     """The tokens to draw from."""
-    n, tokenizer = model.cfg.d_vocab, model.tokenizer
-    if given is not None:
-        found = sorted({int(token) for token in given})
-        outside = [token for token in found if not 0 <= token < n]
-        if outside:
-            raise TaskError(
-                f"vocabulary holds {outside[0]}, but {model.cfg.model_name} has tokens 0 to "
-                f"{n - 1}."
-            )
-    else:
-        special: set[int | None] = {*start}
-        if tokenizer is not None:
-            n = min(n, tokenizer.vocab_size)
-            special |= {
-                tokenizer.bos_token_id,
-                tokenizer.eos_token_id,
-                tokenizer.pad_token_id,
-                tokenizer.unk_token_id,
-            }
-        found = [token for token in range(n) if token not in special]
+    found = drawable_tokens(model, given, start)
     if len(found) < fewest:
         raise TaskError(
             f"There are {len(found)} tokens to draw from, and two halves that share none need "

@@ -10,6 +10,7 @@ import numpy as np
 
 from ...circuits.circuit import Circuit
 from ...evidence import Interval
+from ...heads.readings import read_heads
 from ...model.transformer import HookedTransformer
 from ...patching.effects import Axis, Effects
 from ...patching.graph import Graph
@@ -20,7 +21,6 @@ from ...tasks.task import Task
 from ...views import circuit_story_data as page
 from ...views.measurement_data import Measured
 from ..ioi import published
-from ..ioi.heads import read_heads
 from ..steps import Steps
 from .settings import CircuitStudySettings
 

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from ... import evidence
+from ...heads.readings import HeadReadings, read_heads
 from ...model.cache import get_act_name
 from ...model.transformer import HookedTransformer
 from ...patching import ablation
@@ -22,7 +23,6 @@ from ...views.attention import AttentionExample
 from ...views.numbers import number
 from ..steps import Steps
 from . import published
-from .heads import HeadReadings, read_heads
 from .settings import IOISettings
 
 N_LISTED = 10  # heads in the table and in the attention view

@@ -1,0 +1,1 @@
+"""`cutaway heads`, and the calibration of the thresholds that heads are named by."""
