@@ -33,7 +33,7 @@ def templates_for(tokenizer: Tokenizer, wanted: str | Sequence[str]) -> list[Tem
         known = [template for template in sets[wanted] if is_known(tokenizer, template)]
         if not known:
             raise TaskError(
-                f"The tokenizer knows none of the {wanted} templates: it lacks words such as "
+                f"The tokenizer knows none of the templates ({wanted}): it lacks words such as "
                 f"{_missing_words(tokenizer, sets[wanted][0])}."
             )
         return known
