@@ -9,7 +9,7 @@ import pytest
 
 from cutaway.array_files import load_arrays, save_arrays
 
-KIND = "good example"
+KIND = "a good example"
 
 
 def test_what_is_saved_comes_back(tmp_path: Path) -> None:
@@ -44,9 +44,9 @@ def test_other_files_are_refused_in_words(tmp_path: Path) -> None:
     text.write_text("not arrays", encoding="utf-8")
     for path, why in (
         (tmp_path / "missing", "there is no file"),
-        (tmp_path, "is a folder: give the file in it that holds good example"),
-        (other, "does not hold good example"),
-        (text, "does not hold good example"),
+        (tmp_path, "is a folder: give the file in it that holds a good example"),
+        (other, "does not hold a good example"),
+        (text, "does not hold a good example"),
     ):
         with pytest.raises(ValueError, match=why):
             load_arrays(path, KIND)

@@ -368,7 +368,7 @@ def test_results_are_saved_with_all_that_made_them(small, tmp_path) -> None:
     np.testing.assert_allclose(loaded.values, found.values, atol=1e-6)
     np.testing.assert_allclose(loaded.controls[RANDOM], found.controls[RANDOM], atol=1e-6)
     assert [one.name for one in loaded.top(5)] == [one.name for one in found.top(5)]
-    with pytest.raises(ValueError, match="does not hold source attribution"):
+    with pytest.raises(ValueError, match="does not hold a source attribution"):
         ca.SourceAttribution.load(tmp_path / "direct.safetensors")
     with pytest.raises(ValueError, match="there is no file"):
         ca.DirectAttribution.load(tmp_path / "other.safetensors")

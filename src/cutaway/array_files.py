@@ -22,12 +22,12 @@ def save_arrays(
 
     Args:
         path: the file.
-        kind: what the file holds, in words, such as "effects"; reading another kind is an error.
+        kind: what the file holds, in words, such as "effects" or "an example"; reading another kind is an error.
         arrays: by name.
         described: anything that JSON can say; tuples come back as lists.
 
     Example:
-        >>> save_arrays("a.safetensors", "example", {"x": np.ones(3)}, {"unit": "nats"})
+        >>> save_arrays("a.safetensors", "an example", {"x": np.ones(3)}, {"unit": "nats"})
     """
     from safetensors.numpy import save_file
 
@@ -48,7 +48,7 @@ def load_arrays(path: str | Path, kind: str) -> tuple[dict[str, Any], dict[str, 
             else.
 
     Example:
-        >>> arrays, described = load_arrays("a.safetensors", "example")
+        >>> arrays, described = load_arrays("a.safetensors", "an example")
     """
     from safetensors import SafetensorError, safe_open
 
@@ -71,4 +71,6 @@ def load_arrays(path: str | Path, kind: str) -> tuple[dict[str, Any], dict[str, 
 
 
 def _key(kind: str) -> str:
-    return f"cutaway.{kind.replace(' ', '_')}"
+    words = kind.split()
+    named = words[1:] if words[0] in ("a", "an", "the") else words
+    return f"cutaway.{'_'.join(named)}"

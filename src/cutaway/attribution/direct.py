@@ -48,7 +48,7 @@ class DirectAttribution(Contributions):
         >>> found.grid("head").mean(-1)  # [layer, head]
     """
 
-    kind: ClassVar[str] = "direct attribution"
+    kind: ClassVar[str] = "a direct attribution"
 
     by: By = "component"
     """What is listed one by one; the rest is listed in groups."""

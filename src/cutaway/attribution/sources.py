@@ -44,7 +44,7 @@ class SourceAttribution(Contributions):
         >>> print(*sources.named().top(3), sep="\\n")
     """
 
-    kind: ClassVar[str] = "source attribution"
+    kind: ClassVar[str] = "a source attribution"
 
     names: tuple[str, ...] = ()
     """What tokens are called: the task's named positions, BOS, and "other"."""

@@ -1,0 +1,1 @@
+"""`cutaway lens`: what each layer would predict, if the model stopped there."""
