@@ -1,0 +1,1 @@
+"""`cutaway steer`: a direction is written into the stream, and benefit and cost are measured."""

@@ -1,0 +1,60 @@
+"""The neutral texts that the cost of steering is measured on."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from ...model.transformer import HookedTransformer
+from ...tasks.registry import TASKS
+from ...tasks.task import Task
+from ...training import induction_corpus, ioi_corpus
+from ..tasks import load_task
+from .settings import SteerSettings
+
+_LONGEST = 64  # tokens of a piece
+_SHORTEST = 8
+
+
+def neutral_texts(
+    model: HookedTransformer, task: Task, settings: SteerSettings
+) -> tuple[Int[Tensor, "text pos"], str]:
+    """Tokens [text, pos], and what they are in words.
+
+    Raises:
+        ValueError: the file is missing, is not text, or is too short.
+    """
+    n = settings.n_neutral
+    if settings.data:
+        return _pieces(model, Path(settings.data), n), f"pieces of {Path(settings.data).name}"
+    corpora = {"ioi-mini": ioi_corpus.Corpus, "induction-2l": induction_corpus.Corpus}
+    if settings.model in corpora:
+        # Another seed than the training's: the same kind of text, and none that was learned.
+        corpus = corpora[settings.model](seed=settings.seed + 1_000)
+        name = f"text of the kind that {settings.model} was trained on"
+        return corpus.sequences(0, n).to(model.device), name
+    if settings.task in TASKS:
+        other = dataclasses.replace(settings, n_prompts=n, seed=settings.seed + 2)
+        return load_task(model, other).clean, f"other prompts of {task.name}"
+    return task.clean[:n], f"the prompts of {task.name} themselves"
+
+
+def _pieces(model: HookedTransformer, path: Path, n: int) -> Int[Tensor, "text pos"]:
+    if not path.is_file():
+        raise ValueError(f"there is no file {path}: --data is a text file.")
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise ValueError(f"{path} is not a text file in UTF-8.") from None
+    front = model.start_tokens()
+    tokens = model.get_tokenizer().encode(text)
+    length = min(_LONGEST, model.cfg.n_ctx) - len(front)
+    length = min(length, max(_SHORTEST, len(tokens) // n))
+    rows = [front + tokens[i : i + length] for i in range(0, len(tokens) - length + 1, length)]
+    if len(rows) < 2:
+        raise ValueError(f"{path} has {len(tokens)} tokens, too few for two neutral texts.")
+    return torch.tensor(rows[:n], device=model.device)
