@@ -314,7 +314,7 @@ table(
 
 # %%
 settings = replace(SETTINGS, n_steps=120, batch_size=BATCH)
-untaught = lenses.random_weights(model, seed=0)
+untaught = model.fresh(seed=0)
 tuned = lenses.train_tuned_lens(model, batches, settings)
 control = lenses.train_tuned_lens(model, batches, settings, stream=untaught)
 RANDOM = "tuned, random stream"

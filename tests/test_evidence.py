@@ -12,7 +12,14 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from cutaway import evidence
-from cutaway.evidence import Interval, bootstrap_mean, bootstrap_ratio, proportion, resampling
+from cutaway.evidence import (
+    Interval,
+    bootstrap_mean,
+    bootstrap_means,
+    bootstrap_ratio,
+    proportion,
+    resampling,
+)
 
 
 def sample(*shape: int, seed: int = 0, mean: float = 0.0) -> np.ndarray:
@@ -34,6 +41,16 @@ def test_the_mean_has_scipys_percentile_interval() -> None:
     assert ours.estimate == pytest.approx(values.mean())
     assert (ours.low, ours.high) == pytest.approx((theirs.low, theirs.high), abs=0.02)
     assert (ours.n, ours.level) == (64, 0.95)
+
+
+def test_many_means_are_the_means_of_each_row() -> None:
+    rows = sample(3, 2, 20, mean=1.0)
+    estimate, low, high = bootstrap_means(rows, seed=4, level=0.9)
+    for at in np.ndindex(3, 2):
+        alone = bootstrap_mean(rows[at], seed=4, level=0.9)
+        assert (estimate[at], low[at], high[at]) == pytest.approx(
+            (alone.estimate, alone.low, alone.high)
+        )
 
 
 def test_a_ratio_has_scipys_paired_interval() -> None:

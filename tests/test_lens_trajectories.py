@@ -19,7 +19,6 @@ from cutaway.lenses import (
     convergence,
     logit_lens,
     overtaking,
-    random_weights,
     trajectory,
 )
 from cutaway.lenses.convergence import _first_to_stay
@@ -130,7 +129,7 @@ def test_the_difference_of_log_probabilities_is_that_of_logits(mini, readings) -
 def test_golden_numbers_of_ioi_mini(mini, readings) -> None:
     assert (overtaking(readings) > 0).mean(1).tolist() == pytest.approx(GOLDEN["ahead"], abs=0.04)
     assert convergence(readings).mean().estimate == pytest.approx(GOLDEN["top"], abs=0.04)
-    fresh = logit_lens(random_weights(mini), ca.tasks.ioi(mini, 32))
+    fresh = logit_lens(mini.fresh(), ca.tasks.ioi(mini, 32))
     assert convergence(fresh).mean().low > convergence(readings).mean().high
     shuffled = trajectory(readings, "shuffled", "probability").intervals()
     assert max(one.high for one in shuffled) < 0.1

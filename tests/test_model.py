@@ -412,3 +412,11 @@ def test_configurations_that_no_model_has(options: dict[str, int], message: str)
     sizes = {"n_layers": 1, "d_model": 16, "n_heads": 4, "d_vocab": 5, "n_ctx": 5}
     with pytest.raises(ConfigError, match=message):
         ModelConfig(**{**sizes, **options})
+
+
+def test_a_fresh_model_has_the_shape_and_nothing_that_was_learned() -> None:
+    learned = HookedTransformer.from_pretrained("ioi-mini")
+    fresh, again, other = learned.fresh(1), learned.fresh(1), learned.fresh(2)
+    assert fresh.cfg == learned.cfg and fresh.tokenizer is learned.tokenizer
+    assert fresh.digest == again.digest
+    assert len({learned.digest, fresh.digest, other.digest}) == 3

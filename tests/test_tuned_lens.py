@@ -16,7 +16,6 @@ from cutaway.lenses import (
     lens_errors,
     logit_lens,
     mean_prediction,
-    random_weights,
     train_tuned_lens,
     tuned_training,
 )
@@ -143,7 +142,7 @@ def test_the_mean_prediction_is_the_best_that_looks_at_nothing(mini, held_out) -
 
 
 def test_another_models_stream_is_a_control(mini, held_out, trained) -> None:
-    other = random_weights(mini, seed=3)
+    other = mini.fresh(seed=3)
     control = train_tuned_lens(mini, batches, SHORT, stream=other)
     found = lens_errors(
         mini, held_out, {"tuned lens": trained, "random stream": control}, {"random stream": other}
@@ -165,7 +164,7 @@ def test_it_is_saved_and_belongs_to_its_model(mini, held_out, trained, tmp_path)
     np.testing.assert_array_equal(
         again.read(mini, held_out[:2]).kl, trained.read(mini, held_out[:2]).kl
     )
-    other = random_weights(mini)
+    other = mini.fresh()
     for use in (lambda: TunedLens.load(path, other), lambda: trained.read(other, held_out)):
         with pytest.raises(ValueError, match="was trained for ioi-mini with the digest"):
             use()

@@ -22,7 +22,8 @@ def save_arrays(
 
     Args:
         path: the file.
-        kind: what the file holds, in words, such as "effects" or "an example"; reading another kind is an error.
+        kind: what the file holds, in words, such as "effects" or "an example"; reading it as
+            another kind is an error.
         arrays: by name.
         described: anything that JSON can say; tuples come back as lists.
 

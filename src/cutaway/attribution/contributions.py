@@ -86,7 +86,7 @@ class Contributions:
         self, level: float = 0.95, seed: int = 0
     ) -> tuple[Float[Array, "*axes"], Float[Array, "*axes"], Float[Array, "*axes"]]:
         """(mean, low, high) of each contribution: percentile bootstrap over samples."""
-        return evidence.bootstrap_ratio(self.values, self._ones, level=level, seed=seed)
+        return evidence.bootstrap_means(self.values, seed, level)
 
     def share(
         self, level: float = 0.95, seed: int = 0
@@ -117,15 +117,11 @@ class Contributions:
     def _chosen(self, places: NDArray[np.intp], level: float, seed: int) -> list[Contribution]:
         rows = self.values.reshape(-1, self.values.shape[-1])[places]
         n = rows.shape[1]
-        found = evidence.bootstrap_ratio(rows, self._ones, level=level, seed=seed)
+        found = evidence.bootstrap_means(rows, seed, level)
         return [
             Contribution(labels, Interval(float(mean), float(low), float(high), level, n))
             for labels, mean, low, high in zip(self._labels(places), *found, strict=True)
         ]
-
-    @property
-    def _ones(self) -> Float[Array, " sample"]:
-        return np.ones(self.values.shape[-1])
 
     def _labels(self, places: NDArray[np.intp]) -> Iterator[dict[str, str]]:
         shape = self.values.shape[:-1]

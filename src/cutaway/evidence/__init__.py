@@ -11,6 +11,7 @@ from .effect_size import cohens_d_z as cohens_d_z
 from .intervals import LEAST_EFFECT as LEAST_EFFECT
 from .intervals import Interval as Interval
 from .intervals import bootstrap_mean as bootstrap_mean
+from .intervals import bootstrap_means as bootstrap_means
 from .intervals import bootstrap_ratio as bootstrap_ratio
 from .intervals import matters as matters
 from .intervals import proportion as proportion

@@ -76,9 +76,33 @@ def bootstrap_mean(
     array = finite("values", values)
     if array.ndim != 1:
         raise ValueError(f"values must be [prompt], they have the shape {array.shape}.")
-    ones = np.ones(array.size)
-    estimate, low, high = bootstrap_ratio(array, ones, seed, level, n_resamples)
+    estimate, low, high = bootstrap_means(array, seed, level, n_resamples)
     return Interval(float(estimate), float(low), float(high), level, array.size)
+
+
+def bootstrap_means(
+    values: ArrayLike, seed: int = 0, level: float = 0.95, n_resamples: int = 10_000
+) -> tuple[Floats, Floats, Floats]:
+    """(mean, low, high) of many rows at once, all from the same resamples of prompts.
+
+    Args:
+        values: [..., prompt], finite.
+        seed: of the resamples.
+        level: confidence level, between 0 and 1.
+        n_resamples: how many resamples.
+
+    Returns:
+        Three arrays [...].
+
+    Raises:
+        ValueError: no values, values that are not finite, a bad level.
+
+    Example:
+        >>> bootstrap_means([[1.0, 3.0], [2.0, 2.0]])[0].tolist()
+        [2.0, 2.0]
+    """
+    array = finite("values", values)
+    return bootstrap_ratio(array, np.ones(array.shape[-1:]), seed, level, n_resamples)
 
 
 def bootstrap_ratio(

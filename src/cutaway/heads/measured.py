@@ -43,9 +43,7 @@ class HeadScores:
         self, name: str, level: float = 0.95, seed: int = 0
     ) -> tuple[Float[Array, "layer head"], Float[Array, "layer head"], Float[Array, "layer head"]]:
         """(score, low, high) of every head: percentile bootstrap over prompts."""
-        values = self._of(name)
-        ones = np.ones(values.shape[-1])
-        return evidence.bootstrap_ratio(values, ones, seed, level, n_resamples=2000)
+        return evidence.bootstrap_means(self._of(name), seed, level, n_resamples=2000)
 
     def above_chance(self, name: str) -> Float[Array, "layer head prompt"]:
         """(score - chance) / (1 - chance): 0 is uniform attention, 1 all there can be."""

@@ -49,7 +49,7 @@ def random_weight_model(
         True
     """
     if weights == "fresh":
-        return HookedTransformer(model.cfg, model.tokenizer, seed=seed, device=model.device)
+        return model.fresh(seed)
     if weights != "shuffled":
         raise ValueError(f"weights={weights!r} is neither 'fresh' nor 'shuffled'.")
     shuffled = copy.deepcopy(model)

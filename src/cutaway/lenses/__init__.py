@@ -6,7 +6,6 @@ from .component_readings import ComponentReadings as ComponentReadings
 from .components import component_lens as component_lens
 from .convergence import Convergence as Convergence
 from .convergence import convergence as convergence
-from .convergence import random_weights as random_weights
 from .logit_lens import logit_lens as logit_lens
 from .readings import LensReadings as LensReadings
 from .trajectories import Trajectory as Trajectory

@@ -15,7 +15,7 @@ from torch import Tensor
 from ..evidence import Difference, benjamini_hochberg, two_sample_difference
 from ..model.transformer import HookedTransformer
 from ..tasks.task import Task
-from .convergence import Convergence, convergence, random_weights
+from .convergence import Convergence, convergence
 from .logit_lens import logit_lens
 from .places import TARGET, Positions
 from .readings import LensReadings
@@ -140,7 +140,7 @@ def compare_inputs(
     for kind, prompts in inputs.items():
         if len(prompts) < 2:
             raise ValueError(f"{kind} has {len(prompts)} prompt: at least two are needed.")
-    random = random_weights(model, seed)
+    random = model.fresh(seed)
     readings, control = {}, {}
     for kind, prompts in inputs.items():
         where = (positions or {}).get(kind)

@@ -10,7 +10,6 @@ from jaxtyping import Bool, Float, Int
 from numpy.typing import NDArray
 
 from ..evidence import Interval, bootstrap_mean
-from ..model.transformer import HookedTransformer
 from .intervals import row_means
 from .places import PREDICTED
 from .points import depths
@@ -117,15 +116,3 @@ def _first_to_stay(
     that one does not."""
     stays = np.logical_and.accumulate(held[::-1], axis=0)[::-1]
     return np.where(stays.any(0), stays.argmax(0), len(held))
-
-
-def random_weights(model: HookedTransformer, seed: int = 0) -> HookedTransformer:
-    """The control: a model of the same shape with fresh weights, which has learned nothing.
-
-    Every model has a convergence layer, since the last point agrees with itself. What this one has
-    is what the shape of the model gives without any computation to converge on.
-
-    Example:
-        >>> convergence(logit_lens(random_weights(model), tokens)).mean()
-    """
-    return HookedTransformer(model.cfg, model.tokenizer, seed=seed, device=model.device)

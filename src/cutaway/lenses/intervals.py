@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float
 from numpy.typing import NDArray
 
-from ..evidence import Interval, bootstrap_ratio
+from ..evidence import Interval, bootstrap_means
 
 
 def row_means(
@@ -21,6 +21,5 @@ def row_means(
         [2.0, 2.0]
     """
     n = rows.shape[1]
-    found = bootstrap_ratio(rows, np.ones(n), seed, level)
-    ends = np.stack(found, axis=1).tolist()  # [row, 3]
+    ends = np.stack(bootstrap_means(rows, seed, level), axis=1).tolist()  # [row, 3]
     return [Interval(middle, low, high, level, n) for middle, low, high in ends]

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from .. import plotting
 from ..array_files import Array, load_arrays, save_arrays
-from ..evidence import Interval, bootstrap_mean, bootstrap_ratio, proportion
+from ..evidence import Interval, bootstrap_mean, bootstrap_means, proportion
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -171,7 +171,7 @@ class DoseResponse:
         self, values: Float[Array, "... item"], seed: int = 0
     ) -> tuple[Float[Array, "..."], Float[Array, "..."], Float[Array, "..."]]:
         """(mean, low, high) over the last axis of any of the arrays: percentile bootstrap."""
-        return bootstrap_ratio(values, np.ones(values.shape[-1]), seed)
+        return bootstrap_means(values, seed)
 
     def best(self, most_kl: float | None = None, by: Success = "top") -> tuple[int, float]:
         """The layer and the coefficient where the vector succeeds most above the mean of the

@@ -22,7 +22,6 @@ from ...lenses import (
     lens_errors,
     logit_lens,
     mean_prediction,
-    random_weights,
     train_tuned_lens,
 )
 from ...lenses.tuned_training import SETTINGS as TRAINING
@@ -80,7 +79,7 @@ def run_study(
             model, prompts, mid=mid, top=settings.top, seed=settings.seed, progress=progress
         )
         control = logit_lens(
-            random_weights(model, settings.seed), prompts, mid=mid, top=1, seed=settings.seed
+            model.fresh(settings.seed), prompts, mid=mid, top=1, seed=settings.seed
         )
         components = component_lens(model, prompts, seed=settings.seed)
     tuned = None
@@ -125,7 +124,7 @@ def _tuned_lens(
 
     with steps("train the tuned lens") as progress:
         lens = train(progress, None)
-    random = random_weights(model, settings.seed)
+    random = model.fresh(settings.seed)
     with steps("train the control") as progress:
         control = train(progress, random)
     with steps("test the lenses"):
