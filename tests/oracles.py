@@ -96,6 +96,8 @@ def new_value(
             return old + value.value
         case put.Scale():
             return old * value.factor
+        case put.Affine():
+            return torch.einsum("ij,...j->...i", value.matrix, old) + value.offset
         case put.Remove() | put.Keep() | put.Exchange():
             rows = torch.atleast_2d(value.directions)
             project = torch.linalg.pinv(rows) @ rows  # onto the span of the rows

@@ -29,6 +29,7 @@ def values(draw: st.DrawFn, site: str, width: int) -> put.Value:
         plane = torch.randn(min(2, width), width, generator=generator)
         plain += [put.Add(vector), put.Constant(vector)]
         plain += [put.Remove(vector), put.Keep(plane), put.Exchange(plane)]
+        plain += [put.Affine(torch.outer(vector, vector) / width, 0.1 * vector)]
     return draw(st.sampled_from(plain))
 
 

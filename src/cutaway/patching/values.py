@@ -251,6 +251,33 @@ class Scale(Value):
 
 
 @dataclass(frozen=True, eq=False)
+class Affine(Value):
+    """The old value times a matrix, plus a vector: concept erasure is one (Belrose et al. 2023)."""
+
+    matrix: Tensor
+    """[d, d]; the new value is matrix @ old + offset."""
+    offset: Tensor
+    """[d]"""
+
+    def __post_init__(self) -> None:
+        shape = tuple(self.matrix.shape)
+        if shape != (len(self.offset),) * 2 or self.offset.ndim != 1:
+            raise ValueError(
+                f"Affine takes a square matrix and a vector; the shapes are {shape} and "
+                f"{tuple(self.offset.shape)}."
+            )
+        _check_finite("Affine(matrix)", self.matrix)
+        _check_finite("Affine(offset)", self.offset)
+
+    @property
+    def width(self) -> int | None:
+        return len(self.offset)
+
+    def __call__(self, old: Tensor, place: Place) -> Tensor:
+        return old @ _like(self.matrix, old).T + _like(self.offset, old)
+
+
+@dataclass(frozen=True, eq=False)
 class _Subspace(Value):
     """A value that treats a subspace and the rest differently.
 

@@ -1,0 +1,1 @@
+"""`cutaway probe`: what linear probes read, beside their controls, and whether it is used."""
