@@ -236,9 +236,9 @@ def test_a_gpu_that_is_not_there_is_refused_before_anything_is_made(tmp_path) ->
 
 
 def test_a_trained_model_is_saved_beside_the_runs_and_not_under_the_embedded_name() -> None:
-    from cutaway.training.settings import IOIMiniSettings
+    from cutaway.experiments.training.settings import TrainCommandSettings
 
-    assert IOIMiniSettings().out == Path("runs/ioi-mini")
+    assert TrainCommandSettings("ioi-mini").folder == Path("runs/ioi-mini")
 
 
 def test_no_runs_yet_is_said_plainly(tmp_path) -> None:

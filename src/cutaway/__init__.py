@@ -21,6 +21,7 @@ from .version import __version__ as __version__
 # tests/test_public_names.py holds the two together.
 _MODULE_OF = {
     "ActivationCache": "cutaway.model.cache",
+    "DirectAttribution": "cutaway.attribution.direct",
     "Effects": "cutaway.patching.effects",
     "FactoredMatrix": "cutaway.model.factored",
     "Graph": "cutaway.patching.graph",
@@ -30,18 +31,22 @@ _MODULE_OF = {
     "Interval": "cutaway.evidence",
     "Intervention": "cutaway.patching.edits",
     "ModelConfig": "cutaway.model.config",
+    "SourceAttribution": "cutaway.attribution.sources",
     "Task": "cutaway.tasks.task",
     "agreement": "cutaway.attribution.agreement",
     "attribute": "cutaway.attribution.nodes",
     "attribute_edges": "cutaway.attribution.edges",
     "Tokenizer": "cutaway.model.tokenizer",
     "ablate": "cutaway.patching.ablation",
+    "direct_attribution": "cutaway.attribution.direct",
+    "direct_attribution_of_text": "cutaway.attribution.direct",
     "get_act_name": "cutaway.model.cache",
     "interaction": "cutaway.patching.sets",
     "intervene": "cutaway.patching.interventions",
     "leave_one_out": "cutaway.patching.sets",
     "load_run": "cutaway.findings",
     "predict": "cutaway.findings",
+    "source_attribution": "cutaway.attribution.sources",
     "sweep": "cutaway.patching.sweep",
     "sweep_edges": "cutaway.patching.edges",
     "sweep_pairs": "cutaway.patching.sets",
@@ -50,7 +55,11 @@ _MODULE_OF = {
 # Whole modules, as in `ca.tasks.ioi` and `ca.values.Add`.
 _MODULES = {
     "circuits": "cutaway.circuits",
+    "heads": "cutaway.heads",
     "hook_points": "cutaway.hook_points",
+    "lenses": "cutaway.lenses",
+    "probing": "cutaway.probing",
+    "steering": "cutaway.steering",
     "tasks": "cutaway.tasks",
     "utils": "cutaway.utils",
     "values": "cutaway.patching.values",
@@ -58,12 +67,21 @@ _MODULES = {
 
 if TYPE_CHECKING:
     from . import circuits as circuits
+    from . import heads as heads
     from . import hook_points as hook_points
+    from . import lenses as lenses
+    from . import probing as probing
+    from . import steering as steering
     from . import tasks as tasks
     from . import utils as utils
     from .attribution.agreement import agreement as agreement
+    from .attribution.direct import DirectAttribution as DirectAttribution
+    from .attribution.direct import direct_attribution as direct_attribution
+    from .attribution.direct import direct_attribution_of_text as direct_attribution_of_text
     from .attribution.edges import attribute_edges as attribute_edges
     from .attribution.nodes import attribute as attribute
+    from .attribution.sources import SourceAttribution as SourceAttribution
+    from .attribution.sources import source_attribution as source_attribution
     from .evidence import Interval as Interval
     from .findings import load_run as load_run
     from .findings import predict as predict

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from .printing import print_finished
+from .printing import print_finished, print_path
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from ..experiments.saving import FinishedRun
-    from ..training.settings import IOIMiniSettings
+    from ..experiments.training.settings import TrainCommandSettings
 
 Study = Callable[[Any, Callable[[str, float], None], Callable[[str], None]], "FinishedRun"]
 """(settings, show, tell) -> FinishedRun"""
@@ -37,15 +37,15 @@ def run_study(study: Study, settings: Any, console: Console) -> None:
     print_finished(finished, console)
 
 
-def train_ioi_mini(settings: IOIMiniSettings, console: Console) -> None:
-    """`cutaway train ioi-mini`."""
-    from ..training.ioi_mini import train_and_save
+def train(settings: TrainCommandSettings, console: Console) -> None:
+    """`cutaway train`."""
+    from ..experiments.training.run import run_training
 
-    def report(line: str) -> None:
-        console.print(line)
-
-    train_and_save(settings, report)
-    console.print(f"saved in {settings.out}", soft_wrap=True)
+    check_device(settings.device)
+    finished = run_training(settings, console)
+    if finished is not None:
+        print_finished(finished, console)
+        print_path("use it with   --model ", finished.folder, console)
 
 
 def check_device(device: str) -> None:

@@ -52,7 +52,7 @@ class Pace:
         return max(0.0, whole - (now - self._last))
 
 
-def _left(paces: Mapping[int, Pace]) -> ProgressColumn:
+def time_left(paces: Mapping[int, Pace]) -> ProgressColumn:
     """The time left of each bar, as "0:01:30 left", once it can be told."""
     from rich.progress import ProgressColumn
     from rich.text import Text
@@ -78,7 +78,7 @@ def progress_bars(console: Console) -> Iterator[Show]:
 
     paces: dict[int, Pace] = {}
     columns = (TextColumn("{task.description:<22}"), BarColumn(30), TimeElapsedColumn())
-    with Progress(*columns, _left(paces), console=console) as progress:
+    with Progress(*columns, time_left(paces), console=console) as progress:
         bars = {}
 
         def show(name: str, share: float) -> None:

@@ -92,9 +92,30 @@ class RunFolder:
         asked, changed = _plain(settings), _changed(settings)
         return cls(root, study, asked, changed)
 
+    @classmethod
+    def at(cls, folder: Path, study: str, settings: Settings) -> RunFolder:
+        """Begin a run in a folder of a given name, which another one may have begun before.
+
+        Work that is stopped and goes on needs a name that stays. The run is listed once its
+        record is written, which is the last thing that happens.
+
+        Args:
+            folder: of this run; made if it is not there.
+            study: its short name, such as "train".
+            settings: as in `create`.
+
+        Raises:
+            NotADirectoryError: `folder` is a file.
+        """
+        if folder.exists() and not folder.is_dir():
+            raise NotADirectoryError(f"{folder} is a file; a run is kept in a folder.")
+        run = cls(folder.parent, study, _plain(settings), _changed(settings))
+        run.path = run._folder = folder
+        return run
+
     def __enter__(self) -> RunFolder:
         self.path.parent.mkdir(parents=True, exist_ok=True)  # so that an error names this folder
-        self._folder.mkdir()
+        self._folder.mkdir(exist_ok=self._folder == self.path)
         return self
 
     def __exit__(
@@ -171,7 +192,8 @@ class RunFolder:
             self._folder / RECORD,
             {**self.record, "ended": datetime.now(UTC).isoformat(timespec="seconds")},
         )
-        os.rename(self._folder, self.path)
+        if self._folder != self.path:
+            os.rename(self._folder, self.path)
 
 
 def stopped_folders(root: Path) -> list[Path]:

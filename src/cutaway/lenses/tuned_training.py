@@ -23,7 +23,12 @@ from .points import log_probabilities, streams
 from .tuned_lens import Translators, TunedLens
 
 SETTINGS = TrainSettings(
-    n_steps=300, batch_size=16, learning_rate=5e-3, warmup_steps=20, weight_decay=0.01
+    n_steps=300,
+    batch_size=16,
+    learning_rate=5e-3,
+    warmup_steps=20,
+    weight_decay=0.01,
+    fused=False,
 )
 """For models of the embedded ones' size; larger ones want more steps and a smaller rate."""
 

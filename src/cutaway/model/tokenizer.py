@@ -125,8 +125,20 @@ class Tokenizer:
         return hashlib.sha256(self.backend.to_str().encode()).hexdigest()
 
     def encode(self, text: str) -> list[int]:
-        """Token ids of `text`; no special token is added (those written in the text are read)."""
-        return list(self.backend.encode(text, add_special_tokens=False).ids)
+        """Token ids of `text`; no special token is added (those written in the text are read).
+
+        Raises:
+            UnknownTokenError: it holds what a vocabulary without an unknown token cannot say.
+        """
+        try:
+            return list(self.backend.encode(text, add_special_tokens=False).ids)
+        except Exception as fault:  # the Rust side raises a bare Exception
+            vocabulary = self.get_vocab()
+            unknown = [c for c in dict.fromkeys(text) if c not in vocabulary]
+            raise UnknownTokenError(
+                f"{self.source} has no token for {', '.join(map(repr, unknown[:8]))}"
+                f"{', ...' if len(unknown) > 8 else ''}: leave such characters out."
+            ) from fault
 
     def decode(self, ids: Sequence[int], skip_special_tokens: bool = False) -> str:
         """The text of `ids` (a list or a one-dimensional tensor)."""

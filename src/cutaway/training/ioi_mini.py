@@ -1,28 +1,18 @@
-"""The recipe of `ioi-mini`, the embedded model: shape, data, settings, one function."""
+"""The recipe of `ioi-mini`, the embedded model: shape, data, what is measured."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable
-from dataclasses import asdict
-from pathlib import Path
 from typing import Literal
 
-from jaxtyping import Int
-from torch import Tensor
-
-from ..files import write_text
 from ..model.config import ModelConfig
 from ..model.tokenizer import Tokenizer
 from ..model.transformer import HookedTransformer
 from ..tasks import ioi, ioi_role_swaps
 from .ioi_corpus import Corpus
 from .ioi_vocabulary import build_tokenizer
-from .settings import IOIMiniSettings, TrainSettings
-from .trainer import TrainReport, train
+from .recipe import Recipe
 
 NAME = "ioi-mini"
-SETTINGS = TrainSettings()
 N_CTX = 64
 
 
@@ -33,51 +23,10 @@ def config(d_vocab: int) -> ModelConfig:
     )
 
 
-def train_ioi_mini(
-    checkpoint: Path | None = None,
-    settings: TrainSettings = SETTINGS,
-    report: Callable[[TrainReport], None] | None = None,
-) -> HookedTransformer:
-    """Train from nothing; with a checkpoint file, go on from where a stopped run was."""
+def fresh(seed: int) -> HookedTransformer:
+    """The model before training."""
     tokenizer = Tokenizer(build_tokenizer())
-    model = HookedTransformer(config(tokenizer.vocab_size), tokenizer, seed=settings.seed)
-    corpus = Corpus(seed=settings.seed, n_ctx=N_CTX)
-
-    def batches(step: int) -> Int[Tensor, "batch pos"]:
-        return corpus.sequences(step * settings.batch_size, settings.batch_size)
-
-    train(model, batches, settings, checkpoint, report)
-    return model
-
-
-def train_and_save(settings: IOIMiniSettings, say: Callable[[str], None]) -> HookedTransformer:
-    """Train, measure what the model was made for, and save it with the recipe beside it.
-
-    Args:
-        settings: where to, and how.
-        say: called with one line of text at a time.
-
-    Raises:
-        FileExistsError: the folder holds something else than an earlier model of ours.
-    """
-
-    def report(step: TrainReport) -> None:
-        left = (settings.train.n_steps - step.step) * settings.train.batch_size * N_CTX
-        say(
-            f"step {step.step:>6}  loss {step.loss:.4f}  {step.tokens_per_second:,.0f} tokens/s  "
-            f"{left / step.tokens_per_second / 60:.0f} min left"
-        )
-
-    checkpoint = settings.out.with_name(settings.out.name + ".checkpoint.pt")
-    model = train_ioi_mini(checkpoint, settings.train, report)
-    results = evaluate(model)
-    for line in results.values():
-        say(line)
-    model.save_pretrained(settings.out)
-    recipe = {"command": "cutaway train ioi-mini", "train": asdict(settings.train)}
-    write_text(settings.out / "recipe.json", json.dumps({**recipe, "measured": results}, indent=2))
-    checkpoint.unlink()
-    return model
+    return HookedTransformer(config(tokenizer.vocab_size), tokenizer, seed=seed)
 
 
 def evaluate(model: HookedTransformer, n_prompts: int = 1000) -> dict[str, str]:
@@ -96,3 +45,6 @@ def evaluate(model: HookedTransformer, n_prompts: int = 1000) -> dict[str, str]:
     swaps = ioi_role_swaps(model).baseline(model).clean_values
     lines["role swaps of one prompt"] = ", ".join(f"{value:+.2f}" for value in swaps)
     return lines
+
+
+RECIPE = Recipe(NAME, fresh, lambda seed: Corpus(seed=seed, n_ctx=N_CTX).sequences, evaluate)

@@ -10,15 +10,17 @@ from __future__ import annotations
 import re
 from functools import cache
 
-from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers
+from tokenizers import Tokenizer
 
 from ..tasks import ioi_text
 from . import ioi_sentences
+from .word_tokenizer import BOS as BOS
+from .word_tokenizer import PAD as PAD
+from .word_tokenizer import SPECIAL as SPECIAL
+from .word_tokenizer import UNKNOWN as UNKNOWN
+from .word_tokenizer import word_tokenizer
 
-BOS, PAD, UNKNOWN = "<|bos|>", "<|pad|>", "<|unk|>"
-SPECIAL = (BOS, PAD, UNKNOWN)
 PUNCTUATION = (".", ",", "?", ":")
-_TOKEN = r" ?[\p{L}\p{N}]+|[^\p{L}\p{N}]"  # a word with its space, or any one other character
 
 
 def _words() -> set[str]:
@@ -63,9 +65,4 @@ def build_tokenizer() -> Tokenizer:
         >>> build_tokenizer().encode("When John and Mary went").tokens
         ['When', ' John', ' and', ' Mary', ' went']
     """
-    ids = {token: i for i, token in enumerate(vocabulary())}
-    tokenizer = Tokenizer(models.WordLevel(ids, unk_token=UNKNOWN))
-    tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(_TOKEN), behavior="isolated")
-    tokenizer.decoder = decoders.Fuse()
-    tokenizer.add_special_tokens([AddedToken(token, normalized=False) for token in SPECIAL])
-    return tokenizer
+    return word_tokenizer(vocabulary())

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +19,22 @@ import torch
 from jaxtyping import Int
 from torch import Tensor, nn
 
-from ..files import atomic_path
 from ..model.transformer import HookedTransformer
+from .checkpoints import CheckpointStore
+from .distributed import ALONE, World
+from .optimizer import learning_rate_at, make_optimizer
 from .settings import TrainSettings
 
 Batches = Callable[[int], Int[Tensor, "batch pos"]]
 Loss = Callable[[int], tuple[Tensor, int]]
 """step -> (the loss to descend, how many tokens it was computed on); depends on the step alone."""
+Parts = Callable[[int], Iterable[tuple[Tensor, int]]]
+"""step -> parts of its loss, which add up, and their tokens; each is computed when it is asked for,
+after the one before it has gone backward."""
+
+
+class TrainingFailed(ValueError):
+    """Training that cannot go on; the message names the step and the setting to change."""
 
 
 @dataclass(frozen=True)
@@ -38,29 +48,37 @@ class TrainReport:
     tokens_per_second: float
 
 
-def learning_rate_at(step: int, settings: TrainSettings) -> float:
-    """Linear warm-up, then a cosine from the peak to a tenth of it."""
-    if step < settings.warmup_steps:
-        return settings.learning_rate * (step + 1) / settings.warmup_steps
-    span = max(settings.n_steps - settings.warmup_steps, 1)
-    progress = min((step - settings.warmup_steps) / span, 1.0)
-    return settings.learning_rate * (0.1 + 0.45 * (1 + math.cos(math.pi * progress)))
+@dataclass
+class _Sums:
+    """What was added up since the last report."""
+
+    losses: list[Tensor | float] = field(default_factory=list)
+    """Of each step; tensors are read at a report, so that no step waits for the device."""
+    n_tokens: int = 0
+    seconds: float = 0.0
+    """Of steps alone, without what is measured and saved between them."""
+
+    def plain(self) -> dict[str, Any]:
+        return {
+            "losses": [float(loss) for loss in self.losses],
+            "n_tokens": self.n_tokens,
+            "seconds": self.seconds,
+        }
 
 
-def make_optimizer(module: nn.Module, settings: TrainSettings) -> torch.optim.AdamW:
-    """AdamW in the usual two groups: matrices decay, vectors (biases, norm weights) do not."""
-    vectors = ("b_", "b", "w")
-    decayed: list[Tensor] = []
-    plain: list[Tensor] = []
-    for name, parameter in module.named_parameters():
-        tail = name.rsplit(".", 1)[-1]
-        (plain if tail.startswith(vectors) else decayed).append(parameter)
-    groups = [
-        {"params": decayed, "weight_decay": settings.weight_decay},
-        {"params": plain, "weight_decay": 0.0},
-    ]
-    betas = (settings.beta1, settings.beta2)
-    return torch.optim.AdamW(groups, lr=settings.learning_rate, betas=betas)
+@dataclass(frozen=True)
+class Watch:
+    """Who is told what happens, and who may stop it."""
+
+    report: Callable[[TrainReport], None] | None = None
+    """Called every `report_every` steps, and after the last one."""
+    report_every: int = 50
+    after: Callable[[int], None] | None = None
+    """Called with the number of steps that were done, after each of them."""
+    begin: Callable[[int], None] | None = None
+    """Called once, with the number of steps that an earlier run did."""
+    stop: Callable[[], bool] = lambda: False
+    """Asked after each step; if true the state is saved and KeyboardInterrupt raised."""
 
 
 def train(
@@ -77,12 +95,14 @@ def train(
         model: trained in place; left in its last state.
         batches: step -> tokens [batch, pos]; must depend on the step alone.
         settings: how.
-        checkpoint: file that is written every `checkpoint_every` steps; if it exists, the run
-            goes on from it.
+        checkpoint: folder that is written to every `checkpoint_every` steps; if there is a
+            checkpoint in it, the run goes on from there.
         report: called every `report_every` steps.
+        report_every: steps between reports.
 
     Raises:
-        ValueError: the checkpoint was made with other settings.
+        CheckpointError: the checkpoint was made with other settings, or cannot be written.
+        TrainingFailed: out of memory, or the loss is no longer a number.
     """
 
     def loss_at(step: int) -> tuple[Tensor, int]:
@@ -100,7 +120,10 @@ def fit(
     report: Callable[[TrainReport], None] | None = None,
     report_every: int = 50,
 ) -> None:
-    """The loop itself: any module, any loss.
+    """Any module, any loss.
+
+    Of the settings, those about how a model runs (accumulate, dropout, number_format, compile) are
+    the business of `loss_at`.
 
     Args:
         module: its parameters are trained in place.
@@ -112,63 +135,145 @@ def fit(
         report_every: as in `train`.
 
     Raises:
-        ValueError: the checkpoint was made with other settings.
+        CheckpointError: the checkpoint was made with other settings, or cannot be written.
+        TrainingFailed: out of memory, or the loss is no longer a number.
     """
-    optimizer = make_optimizer(module, settings)
-    first = _resume(module, optimizer, settings, checkpoint) if checkpoint else 0
-    total, n_tokens, since = 0.0, 0, time.perf_counter()
-    for step in range(first, settings.n_steps):
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate_at(step, settings)
-        loss, n_read = loss_at(step)
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(module.parameters(), settings.gradient_clip)
-        optimizer.step()
-        total, n_tokens = total + float(loss.detach()), n_tokens + n_read
-        done = step + 1
-        if report is not None and (done % report_every == 0 or done == settings.n_steps):
-            now = time.perf_counter()
-            n_reported = (done - first - 1) % report_every + 1
-            rate = n_tokens / (now - since)
-            report(TrainReport(done, total / n_reported, learning_rate_at(step, settings), rate))
-            total, n_tokens, since = 0.0, 0, now
-        if checkpoint and (done % settings.checkpoint_every == 0 or done == settings.n_steps):
-            _save(module, optimizer, settings, checkpoint, done)
+    store = None
+    if checkpoint is not None:
+        identity = asdict(settings)
+        every = identity.pop("checkpoint_every")
+        store = CheckpointStore(checkpoint, module, identity, every=every)
+    run_loop(module, lambda step: [loss_at(step)], settings, store, Watch(report, report_every))
 
 
-def _save(
+def run_loop(
     module: nn.Module,
-    optimizer: torch.optim.Optimizer,
+    parts_at: Parts,
     settings: TrainSettings,
-    path: Path,
-    step: int,
+    store: CheckpointStore | None = None,
+    watch: Watch | None = None,
+    world: World = ALONE,
 ) -> None:
-    state: dict[str, Any] = {
-        "model": module.state_dict(),
-        "optimizer": optimizer.state_dict(),
-        "settings": asdict(settings),
-        "step": step,
-    }
-    with atomic_path(path) as temporary:
-        torch.save(state, temporary)
+    """The loop itself.
+
+    Args:
+        module: its parameters are trained in place.
+        parts_at: the loss of a step, in parts; must depend on the step alone.
+        settings: how.
+        store: where checkpoints are written and found; only the main process writes.
+        watch: who is told what happens.
+        world: the processes that train together. The gradients of the last part of a step have to
+            be the mean over all of them.
+
+    Raises:
+        CheckpointError, TrainingFailed: as in `fit`.
+        KeyboardInterrupt: `watch.stop` said so.
+    """
+    watch = watch or Watch()
+    optimizer = make_optimizer(module, settings)
+    device = next(module.parameters()).device
+    first, sums = _begin(optimizer, settings, store, world, device)
+    if watch.begin is not None:
+        watch.begin(first)
+    if first == 0 and store is not None and world.is_main and store.is_due(0, settings.n_steps):
+        store.save(0, settings.n_steps, optimizer, sums.plain())
+    for step in range(first, settings.n_steps):
+        start = time.perf_counter()
+        with _memory_explained(step, settings):
+            _take_step(module, parts_at, optimizer, settings, step, sums)
+        sums.seconds += time.perf_counter() - start
+        done, is_last = step + 1, step + 1 == settings.n_steps
+        if done % watch.report_every == 0 or is_last:
+            sums = _reported(sums, done, settings, watch, world, device)
+        if watch.after is not None:
+            watch.after(done)
+        stopped = watch.stop() and not is_last
+        is_due = store is not None and (stopped or store.is_due(done, settings.n_steps))
+        if store is not None and is_due and world.is_main:
+            store.save(done, settings.n_steps, optimizer, sums.plain(), now=stopped)
+        if stopped:
+            raise KeyboardInterrupt(f"stopped after step {done} of {settings.n_steps}")
 
 
-def _resume(
-    module: nn.Module,
+def _begin(
     optimizer: torch.optim.Optimizer,
     settings: TrainSettings,
-    path: Path,
-) -> int:
-    if not path.exists():
-        return 0
-    state = torch.load(path, weights_only=True)
-    if state["settings"] != asdict(settings):
-        changed = [k for k, v in asdict(settings).items() if state["settings"].get(k) != v]
-        raise ValueError(
-            f"{path} was made with other settings ({', '.join(changed)}): give the same ones, "
-            "or another folder."
+    store: CheckpointStore | None,
+    world: World,
+    device: torch.device,
+) -> tuple[int, _Sums]:
+    """The step to go on from, and the sums as they were; weights and optimiser are put in place."""
+    state = None if store is None else store.resume()
+    first = 0 if state is None else state.step
+    if world.from_main(first, device) != first:
+        raise TrainingFailed("the processes found different checkpoints: give them one folder.")
+    if state is None:
+        return 0, _Sums()
+    optimizer.load_state_dict(dict(state.optimizer))
+    return first, _Sums(**state.sums)
+
+
+def _take_step(
+    module: nn.Module,
+    parts_at: Parts,
+    optimizer: torch.optim.Optimizer,
+    settings: TrainSettings,
+    step: int,
+    sums: _Sums,
+) -> None:
+    for group in optimizer.param_groups:
+        group["lr"] = learning_rate_at(step, settings)
+    optimizer.zero_grad(set_to_none=True)
+    losses = []
+    for loss, n_read in parts_at(step):
+        loss.backward()
+        losses.append(loss.detach())
+        sums.n_tokens += n_read
+    torch.nn.utils.clip_grad_norm_(module.parameters(), settings.gradient_clip)
+    optimizer.step()
+    sums.losses.append(losses[0] if len(losses) == 1 else torch.stack(losses).sum())
+
+
+def _reported(
+    sums: _Sums,
+    done: int,
+    settings: TrainSettings,
+    watch: Watch,
+    world: World,
+    device: torch.device,
+) -> _Sums:
+    """Report the sums, and begin new ones."""
+    start = time.perf_counter()
+    loss = sum(map(float, sums.losses)) / len(sums.losses)
+    seconds = sums.seconds + time.perf_counter() - start  # what the device still had to do
+    if world.size > 1:
+        loss = float(world.mean(torch.tensor(loss, device=device)))
+    if not math.isfinite(loss):
+        raise TrainingFailed(
+            f"the loss is no longer a number at step {done}: lower learning_rate="
+            f"{settings.learning_rate:g}, or lengthen warmup_steps={settings.warmup_steps}."
         )
-    module.load_state_dict(state["model"])
-    optimizer.load_state_dict(state["optimizer"])
-    return int(state["step"])
+    if watch.report is not None:
+        rate = sums.n_tokens * world.size / max(seconds, 1e-9)
+        watch.report(TrainReport(done, loss, learning_rate_at(done - 1, settings), rate))
+    return _Sums()
+
+
+@contextmanager
+def _memory_explained(step: int, settings: TrainSettings) -> Iterator[None]:
+    """Say which setting to lower when memory runs out."""
+    try:
+        yield
+    except (RuntimeError, MemoryError) as fault:
+        said = str(fault).lower()
+        is_memory = isinstance(fault, torch.OutOfMemoryError | MemoryError) or any(
+            words in said for words in ("can't allocate memory", "not enough memory")
+        )
+        if not is_memory:
+            raise
+        parts = "at once" if settings.accumulate == 1 else f"in {settings.accumulate} parts"
+        raise TrainingFailed(
+            f"out of memory at step {step + 1}: batch_size={settings.batch_size} sequences {parts} "
+            f"do not fit. Raise accumulate={settings.accumulate}, which gives the same gradient in "
+            "less memory; or lower batch_size, n_ctx or d_model."
+        ) from fault

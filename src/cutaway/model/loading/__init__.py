@@ -123,6 +123,8 @@ def _holds_model(folder: Path) -> bool:
 def _load_folder(folder: Path, cfg: ModelConfig | None) -> Checkpoint:
     if native.is_native(folder):
         return native.load(folder)
+    if native.is_native(folder / "model"):  # the folder of a training run
+        return native.load(folder / "model")
     config = folder / "config.json"
     values = read_json(config) if config.is_file() else {}
     if "model_type" in values:
