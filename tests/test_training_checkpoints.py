@@ -238,7 +238,7 @@ def test_a_folder_of_something_else_is_refused(tmp_path: Path) -> None:
 
 
 def test_models_are_kept_by_the_schedule_and_states_of_the_last_two(finished) -> None:
-    folder, found = finished
+    folder, _ = finished
     assert [saved.step for saved in checkpoints(folder)] == [0, 1, 3, 7, 18, 20]
     assert resumable(folder) == [18, 20]
     assert checkpoints(folder / "checkpoints") == checkpoints(folder)
@@ -251,8 +251,6 @@ def test_a_kept_model_is_the_one_of_its_step(finished) -> None:
     load = ca.HookedTransformer.from_pretrained_no_processing
     assert load(first.path).digest == fresh.digest
     assert load(last.path).digest == load(folder).digest == found.model.digest
-    short = train_config(CONFIG.replace(n_steps=20), None)  # the schedule's seventh step
-    assert load(checkpoints(folder)[3].path).digest != short.model.digest
     tokens = torch.tensor([[0, 4, 5, 4]])
     torch.testing.assert_close(
         last.model()(tokens).log_softmax(-1), found.model(tokens).log_softmax(-1)
