@@ -88,25 +88,46 @@ class PlainGPT(nn.Module):
 
 
 class PlainTraining:
-    """The loop's state: `step` does one."""
+    """The loop's state: `step` does one.
 
-    def __init__(self, model: PlainGPT, data: Tensor, batch: int, n_ctx: int, lr: float) -> None:
-        self.model, self.data, self.batch, self.n_ctx = model, data, batch, n_ctx
+    Args:
+        model: trained in place.
+        data: one row of tokens.
+        batch: sequences per step.
+        learning_rate: constant, since a schedule costs nothing.
+        rounded: bfloat16 by autocast, as nanoGPT has it on GPUs.
+    """
+
+    def __init__(
+        self, model: PlainGPT, data: Tensor, batch: int, learning_rate: float, rounded: bool = False
+    ) -> None:
+        self.model, self.data, self.batch, self.rounded = model, data, batch, rounded
+        self.n_ctx = model.positions.weight.shape[0]
         parameters = list(model.parameters())
         groups = [
             {"params": [p for p in parameters if p.ndim >= 2], "weight_decay": 0.1},
             {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
         ]
         fused = data.is_cuda  # nanoGPT takes the fused form on GPUs only
-        self.optimizer = torch.optim.AdamW(groups, lr=lr, betas=(0.9, 0.99), fused=fused)
+        self.optimizer = torch.optim.AdamW(
+            groups, lr=learning_rate, betas=(0.9, 0.99), fused=fused or None
+        )
 
-    def step(self) -> None:
-        """Draw a batch, go forward and back, clip, update."""
+    def draw(self) -> tuple[Tensor, Tensor]:
+        """A batch cut out at random places, and the same one place later."""
         starts = torch.randint(len(self.data) - self.n_ctx, (self.batch,)).tolist()
         inputs = torch.stack([self.data[i : i + self.n_ctx] for i in starts])
         targets = torch.stack([self.data[i + 1 : i + 1 + self.n_ctx] for i in starts])
-        loss = self.model(inputs, targets)
+        return inputs, targets
+
+    def step(self, batch: tuple[Tensor, Tensor] | None = None) -> Tensor:
+        """Draw a batch, go forward and back, clip, update; gives the loss."""
+        inputs, targets = batch or self.draw()
+        with torch.autocast(inputs.device.type, torch.bfloat16, enabled=self.rounded):
+            loss = self.model(inputs, targets)
         loss.backward()
         nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
+        detached: Tensor = loss.detach()
+        return detached

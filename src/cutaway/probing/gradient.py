@@ -16,7 +16,7 @@ _BETAS, _EPSILON = (0.9, 0.999), 1e-8
 
 @dataclass(frozen=True, eq=False)
 class Curves:
-    """Losses of the probes over epochs, in nats; NaN behind the last epoch that was trained."""
+    """Losses of the probes after 0, 1, ... epochs, in nats; NaN behind the last one."""
 
     train: Float[Tensor, "place column epoch"]
     validation: Float[Tensor, "place column epoch"]
@@ -53,11 +53,19 @@ def train_by_gradient(
     decay[-1] = 0.0
     w = z.new_zeros(len(z), z.shape[2], y.shape[1], k)
     first, second, best = torch.zeros_like(w), torch.zeros_like(w), w
-    lowest = loss_val(z_val, w)[0]
+    lowest = torch.full_like(loss_val(z_val, w)[0], torch.inf)
     waited = torch.zeros_like(lowest)
     seen: list[tuple[Tensor, Tensor]] = []
-    for epoch in range(1, settings.max_epochs + 1):
+    for epoch in range(1, settings.max_epochs + 2):  # the last turn only looks at the weights
         value, gradient = loss(z, w)
+        now, _ = loss_val(z_val, w)
+        better = now < lowest
+        best = torch.where(better[:, None, :, None], w, best)
+        lowest = torch.where(better, now, lowest)
+        waited = torch.where(better, 0.0, waited + 1)
+        seen.append((value, now))
+        if epoch > settings.max_epochs or bool((waited >= settings.patience).all()):
+            break
         gradient = gradient + decay * w
         first = _BETAS[0] * first + (1 - _BETAS[0]) * gradient
         second = _BETAS[1] * second + (1 - _BETAS[1]) * gradient.square()
@@ -65,14 +73,6 @@ def train_by_gradient(
         w = w - settings.learning_rate * first / (1 - _BETAS[0] ** epoch) / (
             unbiased.sqrt() + _EPSILON
         )
-        now, _ = loss_val(z_val, w)
-        better = now < lowest
-        best = torch.where(better[:, None, :, None], w, best)
-        lowest = torch.where(better, now, lowest)
-        waited = torch.where(better, 0.0, waited + 1)
-        seen.append((value, now))
-        if bool((waited >= settings.patience).all()):
-            break
     weights, bias = best[:, :-1].movedim(2, 1), best[:, -1]
     if k > 1:
         bias = bias.masked_fill(~loss.present, -torch.inf)

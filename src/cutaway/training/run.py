@@ -141,7 +141,9 @@ def train_config(
             events.measured(step, found)
 
     watch = Watch(report, config.keep.report_every, after, begin, events.stop)
-    run_loop(model, _parts(config, source, model, loss, world), config.train, store, watch, world)
+    run_loop(
+        model, loss_parts(config, source, model, loss, world), config.train, store, watch, world
+    )
     step = best.put_back()
     if folder and world.is_main:
         with written(folder / MODEL):
@@ -207,10 +209,22 @@ def _parallel_loss(config: TrainConfig, model: HookedTransformer, world: World) 
     return world.parallel(loss, model.device)
 
 
-def _parts(
-    config: TrainConfig, source: Source, model: HookedTransformer, loss: nn.Module, world: World
+def loss_parts(
+    config: TrainConfig,
+    source: Source,
+    model: HookedTransformer,
+    loss: nn.Module,
+    world: World = ALONE,
 ) -> Callable[[int], Iterator[tuple[Tensor, int]]]:
-    """The loss of a step, in as many parts as `accumulate` says, and of those this process's."""
+    """The loss of a step, in as many parts as `accumulate` says, and of those this process's.
+
+    Args:
+        config: batch size, parts, dropout, seed.
+        source: gives the rows.
+        model: hooked where there is dropout.
+        loss: of some rows; a `NextTokenLoss` of the model, or what wraps one.
+        world: the processes that share the rows.
+    """
     train = config.train
 
     def parts(step: int) -> Iterator[tuple[Tensor, int]]:

@@ -30,6 +30,7 @@ REFERENCES = (
     "Westfall and Young 1993: p-values corrected by the best of all places.",
 )
 _N_LISTED = 30
+_LEAST_LIMIT = 0.1
 _SHOWN = ("control task", "shuffled labels", "random weights", "embeddings", "majority")
 _CAUTIONS = (
     "That a probe reads something says that it is there, not that the model reads it. Only the "
@@ -195,16 +196,15 @@ def _curves(data: ProbeReportData) -> Section:
     results = data.results
     index = index_of(results.axes, dict(data.best))
     series = []
+    stop = int(np.nanargmin(results.curves["validation"][index]))
+    shown = slice(0, stop + int(results.settings.get("patience", 0)) + 1)
     for name, of in results.curves.items():
-        losses = of[index][np.isfinite(of[index])]
-        series.append(
-            CurveSeries(name, tuple(range(1, len(losses) + 1)), tuple(map(float, losses)))
-        )
-    stop = int(np.nanargmin(results.curves["validation"][index])) + 1
+        losses = of[index][shown][np.isfinite(of[index][shown])]
+        series.append(CurveSeries(name, tuple(range(len(losses))), tuple(map(float, losses))))
     view = CurveView(
         tuple(series),
         title=f"Losses at {data.name(data.best)}",
-        caption=f"The weights of epoch {stop} were kept, where the validation loss is lowest. "
+        caption=f"The weights after {stop} epochs were kept, where the validation loss is lowest. "
         "Dashed: what a guess among equally frequent classes loses.",
         x_label="epoch",
         y_label="cross-entropy, nats",
@@ -223,6 +223,7 @@ def _erasure(data: ProbeReportData) -> Section:
             data,
             data.erasure.concept,
             "Effect of erasing the label",
+            limit=_limit(data.erasure.concept),
             value_label="(clean − erased) / (clean − corrupted)",
             caption="0: the model does not miss it there. 1: it does what it does on the corrupted "
             "prompts.",
@@ -231,6 +232,7 @@ def _erasure(data: ProbeReportData) -> Section:
             data,
             value,
             "Beyond random subspaces",
+            limit=_limit(value),
             low=data.mapped(low),
             high=data.mapped(high),
             value_label="effect − mean effect of random ones",
@@ -253,6 +255,11 @@ def _erasure(data: ProbeReportData) -> Section:
         maps,
         _erasure_table(data),
     )
+
+
+def _limit(effects: np.ndarray) -> float:
+    """The effect in full colour: never so small a one that nothing looks like much."""
+    return max(_LEAST_LIMIT, float(np.abs(effects).max()))
 
 
 def _erasure_table(data: ProbeReportData) -> TableView:
