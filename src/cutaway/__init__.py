@@ -33,11 +33,13 @@ _MODULE_OF = {
     "ModelConfig": "cutaway.model.config",
     "SourceAttribution": "cutaway.attribution.sources",
     "Task": "cutaway.tasks.task",
+    "TrainConfig": "cutaway.training.config",
     "agreement": "cutaway.attribution.agreement",
     "attribute": "cutaway.attribution.nodes",
     "attribute_edges": "cutaway.attribution.edges",
     "Tokenizer": "cutaway.model.tokenizer",
     "ablate": "cutaway.patching.ablation",
+    "checkpoints": "cutaway.training.checkpoints",
     "direct_attribution": "cutaway.attribution.direct",
     "direct_attribution_of_text": "cutaway.attribution.direct",
     "get_act_name": "cutaway.model.cache",
@@ -51,6 +53,7 @@ _MODULE_OF = {
     "sweep_edges": "cutaway.patching.edges",
     "sweep_pairs": "cutaway.patching.sets",
     "sweep_paths": "cutaway.patching.paths",
+    "train_config": "cutaway.training.run",
 }
 # Whole modules, as in `ca.tasks.ioi` and `ca.values.Add`.
 _MODULES = {
@@ -106,6 +109,9 @@ if TYPE_CHECKING:
     from .patching.sets import sweep_pairs as sweep_pairs
     from .patching.sweep import sweep as sweep
     from .tasks.task import Task as Task
+    from .training.checkpoints import checkpoints as checkpoints
+    from .training.config import TrainConfig as TrainConfig
+    from .training.run import train_config as train_config
 
 
 def __getattr__(name: str) -> Any:
