@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
+from contrast import least_contrast
 from cutaway.views import AttentionView, HeatmapView, Prose, Share, TableView, ioi_report
 from sample_report import HOSTILE, TOKENS, example, report_data
 
@@ -214,24 +215,14 @@ def test_the_theme_follows_the_system_and_the_toggle(report: Page, scheme: str) 
     assert report.locator(".ct-matrix canvas").evaluate(PAINTED)
 
 
-LEAST_CONTRAST = """() => {
-  const linear = (v) => (v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
-  const canvas = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
-  const light = (colour) => {
-    canvas.fillStyle = colour;
-    canvas.fillRect(0, 0, 1, 1);
-    const [r, g, b] = [...canvas.getImageData(0, 0, 1, 1).data].map((v) => linear(v / 255));
-    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
-  };
-  let least = 21;
+LEAST_CONTRAST = least_contrast(
+    """
   for (const text of document.querySelectorAll(".on-colour")) {
     const cell = text.closest("td[data-tip]");
     const ground = cell ? getComputedStyle(cell, "::before") : getComputedStyle(text);
-    const pair = [light(getComputedStyle(text).color), light(ground.backgroundColor)];
-    least = Math.min(least, (Math.max(...pair) + 0.05) / (Math.min(...pair) + 0.05));
-  }
-  return least;
-}"""
+    compare(getComputedStyle(text).color, ground.backgroundColor);
+  }"""
+)
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
+from contrast import least_contrast
 from cutaway.views import ColouredTokensView, Prose
 from sample_views import (
     EVIL,
@@ -316,23 +317,13 @@ def test_without_scripts_the_numbers_are_there(browser: Browser) -> None:
     context.close()
 
 
-LEAST_CONTRAST = """() => {
-  const linear = (v) => (v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
-  const canvas = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
-  const light = (colour) => {
-    canvas.fillStyle = colour;
-    canvas.fillRect(0, 0, 1, 1);
-    const [r, g, b] = [...canvas.getImageData(0, 0, 1, 1).data].map((v) => linear(v / 255));
-    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
-  };
-  let least = 21;
+LEAST_CONTRAST = least_contrast(
+    """
   for (const cell of document.querySelectorAll(".ct-lens-grid tbody td, .ct-coloured .text")) {
     const style = getComputedStyle(cell);
-    const pair = [light(style.color), light(style.backgroundColor)];
-    least = Math.min(least, (Math.max(...pair) + 0.05) / (Math.min(...pair) + 0.05));
-  }
-  return least;
-}"""
+    compare(style.color, style.backgroundColor);
+  }"""
+)
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

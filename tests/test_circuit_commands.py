@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import cutaway as ca
+from command_line import typed
 from cutaway import cli
 from cutaway.circuits import Circuit, discover
 from cutaway.circuits.evaluation import Trial, evaluate, faithfulness
@@ -40,14 +41,6 @@ def search_of(runs: Path, method: str) -> Run:
         if one.study == "circuit-discover" and one.record["settings"]["method"] == method
     ]
     return run
-
-
-def typed(*words: str) -> int:
-    """The exit status; 2 also where the settings themselves are refused."""
-    try:
-        return cli.main(list(words))
-    except SystemExit as stop:
-        return int(stop.code or 0)
 
 
 def test_what_discover_saves_is_what_the_library_finds(runs, model) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import cutaway as ca
+from command_line import typed
 from cutaway import cli
 from cutaway.experiments.heads import calibration
 from cutaway.experiments.heads.run import run_heads
@@ -16,14 +17,6 @@ from cutaway.findings import Run, load_run
 from cutaway.heads import Taxonomy, Thresholds, default_thresholds
 
 FEW = ["--n-prompts", "4", "--n-random", "1", "--copying-draws", "20", "--n-task-prompts", "8"]
-
-
-def typed(*words: str) -> int:
-    """The exit status; 2 also where the settings themselves are refused."""
-    try:
-        return cli.main(list(words))
-    except SystemExit as stop:
-        return int(stop.code or 0)
 
 
 @pytest.fixture(scope="module")

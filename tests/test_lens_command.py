@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import cutaway as ca
+from command_line import typed
 from cutaway import cli
 from cutaway.experiments.lens.texts import kinds_of_input, training_text
 from cutaway.findings import Run, load_run
@@ -30,12 +31,8 @@ def mini() -> ca.HookedTransformer:
     return ca.HookedTransformer.from_pretrained("ioi-mini")
 
 
-def typed(*words: str) -> int:
-    """The exit status; 2 also where the settings themselves are refused."""
-    try:
-        return cli.main(["lens", *words])
-    except SystemExit as stop:
-        return int(stop.code or 0)
+def run_lens(*words: str) -> int:
+    return typed("lens", *words)
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +40,7 @@ def trained(tmp_path_factory) -> Run:
     """A run with everything: prompts of ioi, a tuned lens, kinds of input."""
     root = tmp_path_factory.mktemp("runs")
     words = ["--n-prompts", "8", "--tuned", "train", "--steps", "6", "--inputs", "--mid"]
-    assert typed(*words, "--out", str(root)) == 0
+    assert run_lens(*words, "--out", str(root)) == 0
     return load_run("latest", root)
 
 
@@ -85,7 +82,7 @@ def test_the_report_holds_everything_and_fetches_nothing(trained) -> None:
 
 def test_a_text_is_read_by_a_lens_that_was_trained_before(mini, trained, tmp_path, capsys) -> None:
     lens = str(trained.path / "lens.safetensors")
-    assert typed("--text", TEXT, "--tuned", lens, "--out", str(tmp_path)) == 0
+    assert run_lens("--text", TEXT, "--tuned", lens, "--out", str(tmp_path)) == 0
     run = load_run("latest", tmp_path)
     tuned = LensReadings.load(run.path / "readings" / "tuned-lens.safetensors")
     assert tuned.tokens.shape == (1, 16) and "0.mid" in tuned.points
@@ -116,7 +113,7 @@ def test_a_text_is_read_by_a_lens_that_was_trained_before(mini, trained, tmp_pat
     ],
 )
 def test_mistakes_are_one_sentence_and_leave_no_run(words, message, tmp_path, capsys) -> None:
-    assert typed(*words, "--out", str(tmp_path)) == 2
+    assert run_lens(*words, "--out", str(tmp_path)) == 2
     said = re.sub(r"[\s│]+", " ", capsys.readouterr().err)
     assert message in said and "Traceback" not in said
     assert not list(tmp_path.iterdir())
@@ -127,7 +124,7 @@ def test_a_lens_of_another_model_is_refused(mini, trained, tmp_path, capsys) -> 
     other.save_pretrained(tmp_path / "other")
     lens = str(trained.path / "lens.safetensors")
     words = ["--model", str(tmp_path / "other"), "--text", TEXT, "--tuned", lens]
-    assert typed(*words, "--out", str(tmp_path / "runs")) == 2
+    assert run_lens(*words, "--out", str(tmp_path / "runs")) == 2
     assert "was trained for ioi-mini with the digest" in capsys.readouterr().err
 
 
@@ -181,7 +178,7 @@ def test_kinds_of_input_are_read_before_what_can_be_known() -> None:
 
 
 def test_help_says_what_can_be_chosen(capsys) -> None:
-    assert typed("--help") == 0
+    assert run_lens("--help") == 0
     said = capsys.readouterr().out
     assert "--tuned" in said and "--inputs" in said and "--mid" in said
 

@@ -10,21 +10,13 @@ import numpy as np
 import pytest
 
 import cutaway as ca
-from cutaway import cli
+from command_line import typed
 from cutaway.findings import Run, load_run
 from cutaway.patching.effects import Effects
 from cutaway.probing import ProbeResults, ProbeSettings, collect, erasure_map, probe, split
 
 NAMES = ["Mary", "John", "Anna", "Tom", "James", "Paul"]
 FEW = ["--n-prompts", "60", "--n-controls", "1", "--n-shuffles", "1"]
-
-
-def typed(*words: str) -> int:
-    """The exit status; 2 also where the settings themselves are refused."""
-    try:
-        return cli.main(list(words))
-    except SystemExit as stop:
-        return int(stop.code or 0)
 
 
 @pytest.fixture(scope="module")

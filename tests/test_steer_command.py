@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import cutaway as ca
-from cutaway import cli
+from command_line import typed
 from cutaway.findings import Run, load_run
 from cutaway.steering import (
     DoseResponse,
@@ -27,14 +27,6 @@ FEW = ["--n-prompts", "8", "--n-random", "2", "--n-neutral", "3"]
 @pytest.fixture(scope="module")
 def model() -> ca.HookedTransformer:
     return ca.HookedTransformer.from_pretrained("ioi-mini")
-
-
-def typed(*words: str) -> int:
-    """The exit status; 2 also where the settings themselves are refused."""
-    try:
-        return cli.main(list(words))
-    except SystemExit as stop:
-        return int(stop.code or 0)
 
 
 def run_of(root: Path, *words: str) -> Run:
@@ -158,7 +150,7 @@ def test_means_of_prompts_by_their_answer(tmp_path) -> None:
 
 
 def test_means_of_given_texts_and_neutral_text_from_a_file(model, tmp_path, capsys) -> None:
-    (tmp_path / "neutral.txt").write_text("Mary went to the store . " * 30)
+    (tmp_path / "neutral.txt").write_text("Mary went to the store. " * 30)
     run = run_of(
         tmp_path / "runs",
         *["--method", "mean", "--plus", "Paul to", "Tom and Paul to"],
@@ -257,3 +249,13 @@ def test_what_cannot_be_is_one_sentence(words, says, tmp_path, monkeypatch, caps
     error = " ".join(capsys.readouterr().err.split())
     assert says in error and "Traceback" not in error
     assert not any(Path("runs").glob("[!.]*"))
+
+
+def test_a_file_of_other_words_is_refused(tmp_path, capsys) -> None:
+    path = tmp_path / "other.txt"
+    path.write_text("zyzzyva quagga " * 50, encoding="utf-8")
+    words = ["steer", "--n-prompts", "4", "--data", str(path), "--out", str(tmp_path)]
+    assert typed(*words) != 0
+    assert "holds words that ioi-mini does not know, such as" in " ".join(
+        "".join(capsys.readouterr()).split()
+    )

@@ -16,11 +16,12 @@ class FinishedRun:
     """The findings in words, each with its numbers."""
 
 
-def origin(record: dict[str, Any], digest: str, device: str) -> dict[str, str]:
-    """What a report says of where its numbers come from: model, versions, machine, command."""
+def origin(record: dict[str, Any], device: str) -> dict[str, str]:
+    """What a report says of where its numbers come from: model (if one was noted), versions,
+    machine, command."""
     versions, machine = record["versions"], record["machine"]
     return {
-        "model digest": digest[:16],
+        "model digest": record["model"].get("digest", "")[:16],
         "device": device,
         "versions": ", ".join(f"{name} {version}" for name, version in versions.items()),
         "machine": ", ".join(f"{name} {value}" for name, value in machine.items()),

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from jaxtyping import Int
-from torch import Tensor
-
 from ..model.transformer import HookedTransformer
 from ..tasks.prompts import TaskError
 from ..tasks.registry import TASKS
 from ..tasks.task import Baseline, Task
 from ..views.ioi_data import PromptPair
 from .task_settings import TaskSettings
+from .texts import words_of
 
 _PROMPTS = 64  # of a task by name, unless asked otherwise
 
@@ -80,7 +78,7 @@ def check_baseline(baseline: Baseline) -> None:
 def example_of(model: HookedTransformer, task: Task) -> PromptPair:
     """The first pair of prompts, token by token."""
     length = int(task.lengths[0])
-    clean, corrupted = (_tokens(model, t[0, :length]) for t in (task.clean, task.corrupted))
+    clean, corrupted = (words_of(model, t[0, :length]) for t in (task.clean, task.corrupted))
     return PromptPair(
         clean=clean,
         corrupted=corrupted,
@@ -93,13 +91,6 @@ def example_of(model: HookedTransformer, task: Task) -> PromptPair:
 def labels_of(model: HookedTransformer, task: Task) -> tuple[str, ...]:
     """What each clean prompt is called: its text, or its tokens where it has none."""
     return tuple(
-        text or " ".join(_tokens(model, tokens[task.n_before : int(length)]))
+        text or " ".join(words_of(model, tokens[task.n_before : int(length)]))
         for text, tokens, length in zip(task.clean_text, task.clean, task.lengths, strict=True)
     )
-
-
-def _tokens(model: HookedTransformer, tokens: Int[Tensor, " pos"]) -> tuple[str, ...]:
-    """The text of every token, or its number where the model has no tokenizer."""
-    if model.tokenizer is None:
-        return tuple(map(str, tokens.tolist()))
-    return tuple(map(str, model.to_str_tokens(tokens)))

@@ -128,6 +128,16 @@ class Pretrained:
         model.load_state_dict(state)
         return model  # type: ignore[no-any-return]
 
+    def fresh(self, seed: int = 0) -> Self:
+        """A model of the same shape with weights that were never trained: a control for much.
+
+        Example:
+            >>> model.fresh(seed=1).cfg == model.cfg
+            True
+        """
+        made: Any = type(self)
+        return made(self.cfg, self.tokenizer, seed=seed, device=self.device)  # type: ignore[no-any-return, attr-defined]
+
     def save_pretrained(self, folder: str | Path) -> None:
         """Write config.json, model.safetensors and tokenizer.json; `from_pretrained` reads them.
 

@@ -330,15 +330,6 @@ class HookedTransformer(Loss, WeightViews, Pretrained, OnDemand):
 
     generate = generate
 
-    def fresh(self, seed: int = 0) -> HookedTransformer:
-        """A model of the same shape with weights that were never trained: a control for much.
-
-        Example:
-            >>> model.fresh(seed=1).cfg == model.cfg
-            True
-        """
-        return HookedTransformer(self.cfg, self.tokenizer, seed=seed, device=self.device)
-
     @torch.no_grad()
     def init_weights(self, seed: int) -> None:
         """Fresh weights as in GPT-2: normal(0, init_range), smaller where written to the stream."""

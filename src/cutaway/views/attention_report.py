@@ -14,6 +14,7 @@ from .key_numbers import KeyNumber, KeyNumbers
 from .layout import Disclosure, Items, Note, Section
 from .markup import code, join, tag, visible_space
 from .numbers import number, percent
+from .origin_section import how_it_was_made
 from .page import Page
 from .table import Cell, Column, Share, TableView
 from .view import Part
@@ -220,10 +221,9 @@ def _table(data: AttentionReportData) -> Section:
 
 
 def _method(data: AttentionReportData) -> Section:
-    settings = TableView(("setting", "value"), list(data.settings.items()))
-    timings = TableView(("step", Column("seconds", "right", 1)), list(data.timings.items()))
-    return Section(
-        "How this was made",
+    return how_it_was_made(
+        data.settings,
+        data.timings,
         Disclosure(
             "How the figures are computed",
             "Attention is the pattern after the softmax, in one run of the model on each prompt. "
@@ -231,6 +231,4 @@ def _method(data: AttentionReportData) -> Section:
             "tokens before it. In the page the weights have one byte each, off by at most 0.002; "
             "results.safetensors has them in full.",
         ),
-        Disclosure("Settings of this run", settings),
-        Disclosure("Time taken", timings),
     )

@@ -8,6 +8,7 @@ from .calibration_data import CalibrationReportData
 from .key_numbers import KeyNumber, KeyNumbers
 from .layout import Disclosure, Items, Note, Section
 from .numbers import number
+from .origin_section import how_it_was_made
 from .page import Page
 from .table import Cell, Column, Share, TableView
 from .view import Part
@@ -206,10 +207,9 @@ def _misleads(data: CalibrationReportData) -> Section:
 
 
 def _method(data: CalibrationReportData) -> Section:
-    settings = TableView(("setting", "value"), list(data.settings.items()))
-    timings = TableView(("step", Column("seconds", "right", 1)), list(data.timings.items()))
-    return Section(
-        "How this was made",
+    return how_it_was_made(
+        data.settings,
+        data.timings,
         Disclosure(
             "How the figures are computed",
             "Edges are ranked by the size of their score, of either sign; a learned gate by how "
@@ -223,7 +223,5 @@ def _method(data: CalibrationReportData) -> Section:
             "A sign is wrong if the score has the other sign than the exact effect, and is larger "
             "than rounding. Each method has its own default settings.",
         ),
-        Disclosure("Settings of this run", settings),
-        Disclosure("Time taken", timings),
-        Disclosure("Literature", Items(REFERENCES)),
+        references=REFERENCES,
     )

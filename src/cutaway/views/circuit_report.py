@@ -29,8 +29,8 @@ from .circuit_tables import edges_table, nodes_table, origin_table, shared_and_o
 from .key_numbers import KeyNumber, KeyNumbers
 from .layout import Disclosure, Items, Note, Section
 from .numbers import number
+from .origin_section import how_it_was_made
 from .page import Page
-from .table import Column, TableView
 from .view import Part
 
 Floats = NDArray[np.float64]
@@ -251,10 +251,5 @@ def _method(
     circuit: Circuit | None = None,
     *more: Part,
 ) -> Section:
-    parts: list[Part] = [] if circuit is None else [origin_table(circuit)]
-    table = TableView(("setting", "value"), list(settings.items()))
-    parts.append(Disclosure("Settings of this run", table))
-    if timings:
-        table = TableView(("step", Column("seconds", "right", 1)), list(timings.items()))
-        parts.append(Disclosure("Time taken", table))
-    return Section("How this was made", *parts, *more)
+    found = [] if circuit is None else [origin_table(circuit)]
+    return how_it_was_made(settings, timings, *found, *more)

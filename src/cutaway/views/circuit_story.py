@@ -26,6 +26,7 @@ from .key_numbers import KeyNumber, KeyNumbers
 from .layout import Disclosure, Items, Note, Section
 from .measurement_maps import maps
 from .numbers import number
+from .origin_section import how_it_was_made
 from .page import Page
 from .table import Column, TableView
 from .view import Part
@@ -169,10 +170,9 @@ def _textbook(story: CircuitStory) -> Section:
 
 
 def _method(story: CircuitStory) -> Section:
-    settings = TableView(("setting", "value"), list(story.settings.items()))
-    timings = TableView(("step", Column("seconds", "right", 1)), list(story.timings.items()))
-    return Section(
-        "How this was made",
+    return how_it_was_made(
+        story.settings,
+        story.timings,
         Disclosure(
             "How the figures are computed",
             "A circuit is a set of edges of the residual graph. Run alone, every edge of it "
@@ -182,7 +182,5 @@ def _method(story: CircuitStory) -> Section:
             "resampled together. The circuit is searched on one set of prompts and tested on "
             "another.",
         ),
-        Disclosure("Settings of this run", settings),
-        Disclosure("Time taken", timings),
-        Disclosure("Literature", Items(REFERENCES)),
+        references=REFERENCES,
     )

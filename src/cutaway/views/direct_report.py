@@ -15,6 +15,7 @@ from .heatmap import HeatmapView
 from .key_numbers import KeyNumber, KeyNumbers
 from .layout import Disclosure, Items, Note, Section
 from .markup import tag
+from .origin_section import how_it_was_made
 from .page import Page
 from .table import Cell, Column, TableView
 from .tokens import TokenLine, TokensView
@@ -249,14 +250,11 @@ def _gap(data: DirectReportData) -> Section:
 
 
 def _method(data: DirectReportData) -> Section:
-    settings = TableView(("setting", "value"), list(data.settings.items()))
-    timings = TableView(("step", Column("seconds", "right", 1)), list(data.timings.items()))
-    return Section(
-        "How this was made",
+    return how_it_was_made(
+        data.settings,
+        data.timings,
         Disclosure("When this misleads", *text.CAUTIONS),
-        Disclosure("Settings of this run", settings),
-        Disclosure("Time taken", timings),
-        Disclosure("Literature", Items(text.REFERENCES)),
+        references=text.REFERENCES,
     )
 
 

@@ -15,8 +15,8 @@ from .heads_tables import classes_table, head_table, random_table, roles_table, 
 from .heatmap import HeatmapView
 from .key_numbers import KeyNumber, KeyNumbers
 from .layout import Beside, Disclosure, Items, Note, Section
+from .origin_section import how_it_was_made
 from .page import Page
-from .table import Column, TableView
 from .view import Part
 
 _FOOTER = "Written by Cutaway. This file needs no network and fetches nothing."
@@ -190,14 +190,5 @@ def _method(data: HeadsReportData) -> Section:
         f"{COPYING} and {ANTI_COPYING}: copying score above {COPIES} or below −{COPIES}, and no "
         "random head with the same singular values reaches it (false discovery rate 5%)."
     )
-    parts: list[Part] = [
-        Disclosure("How the thresholds were set", thresholds_table(data), copying),
-        Disclosure(
-            "Settings of this run", TableView(("setting", "value"), list(data.settings.items()))
-        ),
-        Disclosure(
-            "Time taken",
-            TableView(("step", Column("seconds", "right", 1)), list(data.timings.items())),
-        ),
-    ]
-    return Section("How this was made", *parts)
+    set_by = Disclosure("How the thresholds were set", thresholds_table(data), copying)
+    return how_it_was_made(data.settings, data.timings, set_by)

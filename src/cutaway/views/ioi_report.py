@@ -9,9 +9,9 @@ from .ioi_text import METHOD, REFERENCES
 from .key_numbers import KeyNumber, KeyNumbers
 from .layout import Disclosure, Items, Section
 from .markup import tag
+from .origin_section import how_it_was_made
 from .page import Page
 from .table import Column, TableView
-from .view import Part
 
 
 def ioi_report(data: IOIReportData) -> Page:
@@ -90,13 +90,9 @@ def _predictions(data: IOIReportData) -> tuple[Section, ...]:
 
 
 def _method(data: IOIReportData) -> Section:
-    settings = TableView(("setting", "value"), list(data.settings.items()))
-    rows = list(data.timings.items())
-    parts: list[Part] = [Disclosure("How the figures are computed", *METHOD)]
-    if data.settings:
-        parts.append(Disclosure("Settings of this run", settings))
-    if data.timings:
-        timings = TableView(("step", Column("seconds", "right", 1)), rows)
-        parts.append(Disclosure("Time taken", timings))
-    parts.append(Disclosure("Literature", Items(REFERENCES)))
-    return Section("How this was made", *parts)
+    return how_it_was_made(
+        data.settings,
+        data.timings,
+        Disclosure("How the figures are computed", *METHOD),
+        references=REFERENCES,
+    )

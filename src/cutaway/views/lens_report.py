@@ -17,8 +17,8 @@ from .lens_parts import (
     probability_view,
     rank_view,
 )
+from .origin_section import how_it_was_made
 from .page import Page
-from .table import Column, TableView
 from .view import Part
 
 REFERENCES = (
@@ -171,10 +171,9 @@ def _inputs(data: LensReportData) -> Section:
 
 
 def _method(data: LensReportData) -> Section:
-    settings = TableView(("setting", "value"), list(data.settings.items()))
-    timings = TableView(("step", Column("seconds", "right", 1)), list(data.timings.items()))
-    return Section(
-        "How this was made",
+    return how_it_was_made(
+        data.settings,
+        data.timings,
         Disclosure(
             "How the figures are computed",
             "logits(x) = norm(x) W_U + b_U for the stream x at each point. Rank: how many tokens "
@@ -185,7 +184,5 @@ def _method(data: LensReportData) -> Section:
             "Shuffled targets: the same tokens, dealt out to other places. Random weights: a model "
             "of the same shape, not trained.",
         ),
-        Disclosure("Settings of this run", settings),
-        Disclosure("Time taken", timings),
-        Disclosure("Literature", Items(REFERENCES)),
+        references=REFERENCES,
     )

@@ -14,6 +14,7 @@ from .markup import tag
 from .measurement_data import Comparison, Measured, MeasurementReportData
 from .measurement_maps import maps
 from .numbers import bracket
+from .origin_section import how_it_was_made
 from .page import Page
 from .table import Cell, Column, TableView
 from .tokens import TokenLine, TokensView
@@ -201,17 +202,14 @@ def _gap(data: MeasurementReportData, comparison: Comparison) -> Section:
 
 
 def _method(data: MeasurementReportData) -> Section:
-    settings = TableView(("setting", "value"), list(data.settings.items()))
-    timings = TableView(("step", Column("seconds", "right", 1)), list(data.timings.items()))
     level = (
         "Intervals are 95% percentile bootstrap over prompts, numerator and denominator of the "
         "ratio of means resampled together; for shares, the Wilson interval. An interval that "
         f"nothing bounds is written {bracket(float('-inf'), float('inf'))}."
     )
-    return Section(
-        "How this was made",
+    return how_it_was_made(
+        data.settings,
+        data.timings,
         Disclosure("How the figures are computed", text.definition(data), level),
-        Disclosure("Settings of this run", settings),
-        Disclosure("Time taken", timings),
-        Disclosure("Literature", Items(text.REFERENCES[data.command])),
+        references=text.REFERENCES[data.command],
     )

@@ -15,6 +15,7 @@ from .key_numbers import KeyNumber, KeyNumbers
 from .layout import Beside, Disclosure, Items, Note, Section
 from .markup import tag
 from .numbers import interval_text, percent
+from .origin_section import how_it_was_made
 from .page import Page
 from .probe_data import ProbeReportData
 from .table import Cell, Column, TableView
@@ -305,11 +306,8 @@ def _erasure_table(data: ProbeReportData) -> TableView:
 
 
 def _method(data: ProbeReportData) -> Section:
-    settings = TableView(("setting", "value"), list(data.settings.items()))
-    timings = TableView(("step", Column("seconds", "right", 1)), list(data.timings.items()))
-    return Section(
-        "How this was made",
-        Disclosure("Settings of this run", settings),
-        Disclosure("Time taken", timings),
-        Disclosure("Literature", Items(REFERENCES)),
+    return how_it_was_made(
+        data.settings,
+        data.timings,
+        references=REFERENCES,
     )

@@ -12,6 +12,7 @@ from .heatmap import HeatmapView
 from .key_numbers import KeyNumber, KeyNumbers
 from .layout import Beside, Disclosure, Items, Note, Section
 from .markup import tag
+from .origin_section import how_it_was_made
 from .page import Page
 from .steering_data import SteeringReportData
 from .table import Cell, Column, TableView
@@ -294,8 +295,6 @@ def _examples(data: SteeringReportData) -> Section:
 
 
 def _method(data: SteeringReportData) -> Section:
-    settings = TableView(("setting", "value"), list(data.settings.items()))
-    timings = TableView(("step", Column("seconds", "right", 1)), list(data.timings.items()))
     computed = (
         "The vector is added to the residual stream at one place, and everything that this can "
         "change is run again; nothing is estimated. Each random direction is as long as the "
@@ -311,11 +310,10 @@ def _method(data: SteeringReportData) -> Section:
         "The mean hides prompts that move the other way; they are in the dose-response.",
         "That a direction steers does not show that the model uses it.",
     )
-    return Section(
-        "How this was made",
+    return how_it_was_made(
+        data.settings,
+        data.timings,
         Disclosure("How the figures are computed", computed),
         Disclosure("When this misleads", *cautions),
-        Disclosure("Settings of this run", settings),
-        Disclosure("Time taken", timings),
-        Disclosure("Literature", Items(_REFERENCES)),
+        references=_REFERENCES,
     )

@@ -6,7 +6,8 @@ import math
 
 from .curve import CurveSeries, CurveView
 from .key_numbers import KeyNumber, KeyNumbers
-from .layout import Disclosure, Items, Note, Section
+from .layout import Items, Note, Section
+from .origin_section import how_it_was_made
 from .page import Page
 from .quote import Quote
 from .table import Cell, TableView
@@ -159,12 +160,10 @@ def _made(data: TrainingReportData) -> Section:
     parts: list[Part] = [TableView(("data", ""), list(data.about.items()))]
     if kept:
         parts.append(f"Models were kept after the steps {kept}.")
-    settings = TableView(("setting", "value"), list(data.settings.items()))
-    timings = TableView(("step", "seconds"), list(data.timings.items()))
-    return Section(
-        "How this was made",
+    parts.append("Times are those of the last session, if the run was stopped in between.")
+    return how_it_was_made(
+        data.settings,
+        data.timings,
         *parts,
-        Disclosure("Settings of this run", settings),
-        Disclosure("Time taken in this session", timings),
-        Disclosure("Literature", Items(_REFERENCES)),
+        references=_REFERENCES,
     )

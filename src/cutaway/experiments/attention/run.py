@@ -13,6 +13,7 @@ from ...findings import RunFolder
 from ...model.transformer import HookedTransformer
 from ...views.attention import AttentionExample
 from ...views.attention_report import AttentionReportData, Reading, attention_report, findings
+from ..opening import open_model
 from ..saving import FinishedRun, origin
 from ..steps import Show, Steps, Tell
 from .prompts import Looked, check_prompts, prompts
@@ -45,10 +46,7 @@ def run_attention(
     check_prompts(settings)
     with RunFolder.create(settings.out, settings.command, settings) as run:
         steps = Steps(run, show)
-        with steps("load the model"):
-            model = HookedTransformer.from_pretrained(settings.model, device=settings.device)
-            digest = model.digest
-        run.describe_model(model.cfg.model_name, digest, config=model.cfg.to_dict())
+        model = open_model(run, steps, settings)
         heads = _heads(model, settings)
         asked = prompts(model, settings)
         _check_size(len(heads), asked)
@@ -70,7 +68,7 @@ def run_attention(
             readings=tuple(readings),
             rates=of_heads,
             uniform={name: float(value[0]) for name, value in uniform.items()},
-            settings={**_asked(settings), **origin(run.record, digest, settings.device)},
+            settings={**_asked(settings), **origin(run.record, settings.device)},
             timings={**run.timings, "all": run.record["seconds"]},
         )
         summary = _save(run, data, patterns)

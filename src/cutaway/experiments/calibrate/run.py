@@ -41,7 +41,7 @@ def run_calibrate(
     with RunFolder.create(settings.out, settings.command, settings) as run:
         found = calibrate_all(settings, Steps(run, show))
         run.describe_model("known", found.digest)
-        described = {**_asked(settings), **origin(run.record, found.digest, "cpu")}
+        described = {**_asked(settings), **origin(run.record, "cpu")}
         timings = {**run.timings, "all": run.record["seconds"]}
         data = CalibrationReportData(found.trials, described, timings)
         summary = findings(data)

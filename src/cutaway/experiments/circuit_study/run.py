@@ -18,6 +18,7 @@ from ...views.circuit_story_data import CircuitStory
 from ...views.circuit_story_sentences import findings
 from ..circuits.prompts import search_and_test
 from ..ioi import published as published_ioi
+from ..opening import open_model
 from ..saving import FinishedRun, origin
 from ..steps import Show, Steps, Tell
 from ..tasks import check_baseline, check_task, example_of, labels_of, load_task
@@ -55,17 +56,14 @@ def run_circuit(
             raise ValueError(f"there is no method {method!r}; there are {', '.join(METHODS)}.")
     with RunFolder.create(settings.out, settings.command, settings) as run:
         steps = Steps(run, show)
-        with steps("load the model"):
-            model = HookedTransformer.from_pretrained(settings.model, device=settings.device)
-            digest = model.digest
-        run.describe_model(model.cfg.model_name, digest, config=model.cfg.to_dict())
+        model = open_model(run, steps, settings)
         if model.cfg.n_layers * model.cfg.n_heads > _SMALL:
             tell(
                 f"{model.cfg.model_name} is large for this study: exact edges and ACDC may take "
                 "hours without a GPU. --methods eap eap-ig leaves them out."
             )
         story = _story(model, settings, steps, run)
-        described = {**_asked(settings), **origin(run.record, digest, settings.device)}
+        described = {**_asked(settings), **origin(run.record, settings.device)}
         timings = {**run.timings, "all": run.record["seconds"]}
         story = dataclasses.replace(story, settings=described, timings=timings)
         summary = findings(story)

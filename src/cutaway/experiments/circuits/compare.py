@@ -89,7 +89,7 @@ def _described(settings: CompareSettings, record: dict[str, Any]) -> dict[str, s
     asked = {"first": settings.first, "second": settings.second}
     if settings.second not in PUBLISHED:
         asked |= {"random pairs": str(settings.n_random), "seed": str(settings.seed)}
-    made = origin(record, "", "")
+    made = origin(record, "")
     return {**asked, **{name: text for name, text in made.items() if text}}
 
 

@@ -13,9 +13,9 @@ from ...circuits.evaluation import Trial, faithfulness
 from ...circuits.scores import EdgeScores
 from ...evidence import Interval, bootstrap_ratio
 from ...findings import RunFolder
-from ...model.transformer import HookedTransformer
 from ...views.circuit_report import DiscoveryData, discovery_report
 from ...views.circuit_sentences import of_discovery
+from ..opening import open_model
 from ..saving import FinishedRun, origin
 from ..steps import Show, Steps, Tell
 from ..tasks import check_baseline, check_task
@@ -48,10 +48,7 @@ def run_discover(
     check_task(settings)
     with RunFolder.create(settings.out, settings.command, settings) as run:
         steps = Steps(run, show)
-        with steps("load the model"):
-            model = HookedTransformer.from_pretrained(settings.model, device=settings.device)
-            digest = model.digest
-        run.describe_model(model.cfg.model_name, digest, config=model.cfg.to_dict())
+        model = open_model(run, steps, settings)
         with steps("baseline"):
             task, fresh = search_and_test(model, settings)
             baseline = fresh.baseline(model, seed=settings.seed)
@@ -64,7 +61,7 @@ def run_discover(
         with steps("run it alone"):
             trial = Trial(model, fresh, circuit, max_memory=settings.max_memory)
             faithful = faithfulness(trial, settings.n_random, settings.seed)
-        described = {**_asked(settings), **origin(run.record, digest, settings.device)}
+        described = {**_asked(settings), **origin(run.record, settings.device)}
         timings = {**run.timings, "all": run.record["seconds"]}
         intervals = _intervals(scores, circuit.edges, settings.seed)
         data = DiscoveryData(circuit, intervals, faithful, baseline, described, timings)

@@ -15,6 +15,7 @@ from ...tasks.registry import TASKS
 from ...tasks.task import Task
 from ...views.circuit_report import EvaluationData, evaluation_report
 from ...views.circuit_sentences import of_evaluation
+from ..opening import open_model
 from ..saving import FinishedRun, origin
 from ..steps import Show, Steps, Tell
 from ..task_settings import TaskSettings
@@ -49,10 +50,7 @@ def run_evaluate(
         tell("Warning: these are the prompts that the circuit was found on.")
     with RunFolder.create(settings.out, settings.command, _resolved(settings, asked, found)) as run:
         steps = Steps(run, show)
-        with steps("load the model"):
-            model = HookedTransformer.from_pretrained(asked.model, device=settings.device)
-            digest = model.digest
-        run.describe_model(model.cfg.model_name, digest, config=model.cfg.to_dict())
+        model = open_model(run, steps, asked)
         found.circuit.check_fits(model)
         with steps("baseline"):
             task = held_out(model, asked) if _is_halved(asked, found) else load_task(model, asked)
@@ -78,7 +76,7 @@ def run_evaluate(
                 tests = _tested(model, task, found.circuit, settings.outside, asked)
         described = {
             **_described(settings, asked),
-            **origin(run.record, digest, settings.device),
+            **origin(run.record, settings.device),
         }
         timings = {**run.timings, "all": run.record["seconds"]}
         data = EvaluationData(evaluation, tests, baseline, notes, described, timings)

@@ -21,8 +21,10 @@ from ...views.attention import AttentionExample
 from ...views.heads_data import HeadsReportData
 from ...views.heads_report import heads_report
 from ...views.heads_sentences import findings
+from ..opening import open_model
 from ..saving import FinishedRun, origin
 from ..steps import Show, Steps, Tell
+from ..texts import words_of
 from .settings import HeadsSettings
 
 _SHOWN_HALF = 8  # tokens of a half in the patterns that are shown
@@ -51,10 +53,7 @@ def run_heads(
     """
     with RunFolder.create(settings.out, settings.command, settings) as run:
         steps = Steps(run, show)
-        with steps("load the model"):
-            model = HookedTransformer.from_pretrained(settings.model, device=settings.device)
-            digest = model.digest
-        run.describe_model(model.cfg.model_name, digest, config=model.cfg.to_dict())
+        model = open_model(run, steps, settings)
         task, reference, why_not = _task(model, settings)
         if why_not:
             tell(why_not)
@@ -79,7 +78,7 @@ def run_heads(
             examples=examples,
             shown=shown,
             no_roles=why_not,
-            settings={**_asked(settings), **origin(run.record, digest, settings.device)},
+            settings={**_asked(settings), **origin(run.record, settings.device)},
             timings={**run.timings, "all": run.record["seconds"]},
         )
         summary = findings(data)
@@ -134,18 +133,12 @@ def _examples(
         examples.append(
             AttentionExample(
                 patterns.float().cpu().numpy(),
-                _words(model, prompts.tokens[0]),
+                words_of(model, prompts.tokens[0]),
                 {"start of the second half": prompts.second_half.start},
                 title=f"{kind} tokens",
             )
         )
     return tuple(examples)
-
-
-def _words(model: HookedTransformer, tokens: torch.Tensor) -> tuple[str, ...]:
-    if model.tokenizer is None:
-        return tuple(f" {token}" for token in tokens.tolist())
-    return tuple(map(str, model.to_str_tokens(tokens)))
 
 
 def _asked(settings: HeadsSettings) -> dict[str, str]:

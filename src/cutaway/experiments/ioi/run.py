@@ -6,10 +6,10 @@ import dataclasses
 from typing import Any
 
 from ...findings import RunFolder
-from ...model.transformer import HookedTransformer
 from ...views.ioi_conclusions import findings
 from ...views.ioi_data import IOIReportData
 from ...views.ioi_report import ioi_report
+from ..opening import open_model
 from ..saving import FinishedRun as FinishedRun
 from ..saving import origin
 from ..steps import Show, Steps, Tell
@@ -38,12 +38,9 @@ def run_ioi(
     """
     with RunFolder.create(settings.out, "ioi", settings) as run:
         steps = Steps(run, show)
-        with steps("load the model"):
-            model = HookedTransformer.from_pretrained(settings.model, device=settings.device)
-        digest = model.digest
-        run.describe_model(model.cfg.model_name, digest, config=model.cfg.to_dict())
+        model = open_model(run, steps, settings)
         results = study(model, settings, steps)
-        described = _described(settings, run.record, digest)
+        described = _described(settings, run.record)
         data = dataclasses.replace(
             results.data, settings=described, timings={**run.timings, "all": run.record["seconds"]}
         )
@@ -56,14 +53,14 @@ def run_ioi(
     return FinishedRun(run.path, summary)
 
 
-def _described(settings: IOISettings, record: dict[str, Any], digest: str) -> dict[str, str]:
+def _described(settings: IOISettings, record: dict[str, Any]) -> dict[str, str]:
     """What the report says of how it was made."""
     return {
         "model": settings.model,
         "prompts": str(settings.n_prompts),
         "corruption": settings.corruption,
         "seed": str(settings.seed),
-        **origin(record, digest, settings.device),
+        **origin(record, settings.device),
     }
 
 

@@ -11,6 +11,7 @@ from ...tasks.task import Task
 from ...views.lens_data import LensReportData
 from ...views.lens_report import lens_report
 from ...views.lens_sentences import findings
+from ..opening import open_model
 from ..saving import FinishedRun, origin
 from ..steps import Show, Steps, Tell
 from ..tasks import check_task, load_task
@@ -45,14 +46,11 @@ def run_lens(
         check_task(dataclasses.replace(settings, task=settings.task or _DEFAULT_TASK))
     with RunFolder.create(settings.out, settings.command, settings) as run:
         steps = Steps(run, show)
-        with steps("load the model"):
-            model = HookedTransformer.from_pretrained(settings.model, device=settings.device)
-            digest = model.digest
-        run.describe_model(model.cfg.model_name, digest, config=model.cfg.to_dict())
+        model = open_model(run, steps, settings)
         task = _task(model, settings)
         prompts = prompts_of(model, settings, task)
         found = run_study(model, prompts, settings, steps)
-        described = {**_asked(settings, task), **origin(run.record, digest, settings.device)}
+        described = {**_asked(settings, task), **origin(run.record, settings.device)}
         data = LensReportData(
             model=model.cfg.model_name,
             task="" if task is None else task.name,

@@ -29,8 +29,9 @@ from ...model.transformer import HookedTransformer
 from ...tasks.task import Task
 from ...views.lens_grid import LensGridView
 from ..steps import Steps
+from ..texts import tokens_of_text
 from .settings import LensSettings
-from .texts import Inputs, TrainingText, kinds_of_input, tokens_of_text, training_text
+from .texts import Inputs, TrainingText, kinds_of_input, training_text
 
 RANDOM_STREAM = "stream of random weights"
 _LARGE = 256  # width from which on the translators' learning rate is lowered

@@ -14,7 +14,8 @@ from torch import Tensor
 from ...model.transformer import HookedTransformer
 from ...tasks import ioi
 from ...tasks.task import Task
-from ...training import induction_corpus, ioi_corpus
+from ...training import induction_corpus
+from ..texts import corpus_of, tokens_of_file
 
 TRAIN_SEED, TEST_SEED = 101, 102
 """Of the embedded models' corpora; the models themselves were trained on seed 0."""
@@ -39,31 +40,6 @@ class TrainingText:
     """Where it comes from, in words."""
 
 
-def tokens_of_text(model: HookedTransformer, text: str) -> Int[Tensor, "1 pos"]:
-    """One text, BOS first where the model wants it.
-
-    Raises:
-        ValueError: words that the model does not know, a text that is too long, or of one token.
-    """
-    name, tokenizer = model.cfg.model_name, model.get_tokenizer()
-    text = text.rstrip()  # a space before nothing is no word
-    unknown = list(dict.fromkeys(tokenizer.unknown_words(text)))
-    if unknown:
-        raise ValueError(
-            f"{name} does not know {', '.join(map(repr, unknown))}: its vocabulary is a fixed list "
-            "of words, so choose others, or a model with a larger one, such as gpt2."
-        )
-    row = model.start_tokens() + tokenizer.encode(text)
-    if len(row) > model.cfg.n_ctx:
-        raise ValueError(
-            f"the text has {len(row)} tokens, and {name} takes at most {model.cfg.n_ctx}: "
-            "shorten it."
-        )
-    if len(row) < 2:
-        raise ValueError(f"the text {text!r} is a single token, after which nothing comes.")
-    return torch.tensor([row], dtype=torch.long, device=model.device)
-
-
 def training_text(model: HookedTransformer, data: Path | None, batch_size: int) -> TrainingText:
     """The corpus of an embedded model, or a text file.
 
@@ -73,18 +49,14 @@ def training_text(model: HookedTransformer, data: Path | None, batch_size: int) 
     """
     name = model.cfg.model_name
     if data is None:
-        corpora = {
-            "ioi-mini": lambda seed: ioi_corpus.Corpus(seed=seed).sequences,
-            "induction-2l": lambda seed: induction_corpus.Corpus(seed=seed).sequences,
-        }
-        if name not in corpora:
+        train, test = corpus_of(model, TRAIN_SEED), corpus_of(model, TEST_SEED)
+        if train is None or test is None:
             raise ValueError(
                 f"{name} has no corpus of its own to train a lens on: give a text file with --data."
             )
-        train, test = corpora[name](TRAIN_SEED), corpora[name](TEST_SEED)
         return TrainingText(
-            lambda step: train(step * batch_size, batch_size),
-            test(0, _N_TEST),
+            lambda step: train.sequences(step * batch_size, batch_size),
+            test.sequences(0, _N_TEST),
             f"the training text of {name}, from other seeds than the model's",
         )
     rows = _rows_of_file(model, data)
@@ -101,23 +73,10 @@ def training_text(model: HookedTransformer, data: Path | None, batch_size: int) 
 
 def _rows_of_file(model: HookedTransformer, path: Path) -> Int[Tensor, "sequence pos"]:
     """The file cut into pieces of one length, BOS before each where the model wants it."""
-    if not path.is_file():
-        raise ValueError(f"there is no file {path}: give a text file to train the lens on.")
-    try:
-        text = path.read_text(encoding="utf-8")
-    except UnicodeDecodeError:
-        raise ValueError(f"{path} is not a text file in UTF-8.") from None
-    tokenizer = model.get_tokenizer()
-    unknown = list(dict.fromkeys(tokenizer.unknown_words(text)))
-    if unknown:
-        raise ValueError(
-            f"{path} holds words that {model.cfg.model_name} does not know, such as "
-            f"{', '.join(map(repr, unknown[:3]))}: give text of its own kind."
-        )
+    tokens = tokens_of_file(model, path)
     start = model.start_tokens()
     length = min(_LENGTH, model.cfg.n_ctx)
     own = length - len(start)
-    tokens = tokenizer.encode(text)
     n = len(tokens) // own
     if n < _FEWEST:
         raise ValueError(

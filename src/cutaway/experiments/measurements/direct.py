@@ -19,6 +19,7 @@ from ...tasks.task import Task
 from ...views.direct_data import DirectReportData
 from ...views.direct_report import direct_report
 from ...views.direct_sentences import findings, warnings
+from ..opening import open_model
 from ..saving import FinishedRun, origin
 from ..steps import Show, Steps, Tell
 from ..tasks import check_task, example_of, labels_of, load_task
@@ -41,10 +42,7 @@ def run_direct(settings: AttributeSettings, show: Show, tell: Tell) -> FinishedR
     check_task(settings)
     with RunFolder.create(settings.out, settings.command, settings) as run:
         steps = Steps(run, show)
-        with steps("load the model"):
-            model = HookedTransformer.from_pretrained(settings.model, device=settings.device)
-            digest = model.digest
-        run.describe_model(model.cfg.model_name, digest, config=model.cfg.to_dict())
+        model = open_model(run, steps, settings)
         with steps("baseline"):
             task = load_task(model, settings)
             baseline = task.baseline(model, seed=settings.seed)
@@ -62,7 +60,7 @@ def run_direct(settings: AttributeSettings, show: Show, tell: Tell) -> FinishedR
         )
         with steps("intervals"):
             numbers = _numbers(data)
-        summary = _save(run, settings, data, digest, numbers)
+        summary = _save(run, settings, data, numbers)
     return FinishedRun(run.path, summary)
 
 
@@ -152,11 +150,10 @@ def _save(
     run: RunFolder,
     settings: AttributeSettings,
     data: DirectReportData,
-    digest: str,
     numbers: dict[str, Any],
 ) -> tuple[str, ...]:
     """Contributions, numbers and the report; the findings in words."""
-    described = {**_asked(settings, data), **origin(run.record, digest, settings.device)}
+    described = {**_asked(settings, data), **origin(run.record, settings.device)}
     timings = {**run.timings, "all": run.record["seconds"]}
     data = dataclasses.replace(data, settings=described, timings=timings)
     summary = (*findings(data), *warnings(data))

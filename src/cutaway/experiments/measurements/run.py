@@ -16,6 +16,7 @@ from ...tasks.task import Task
 from ...views.measurement_data import Comparison, Measured, MeasurementReportData
 from ...views.measurement_report import measurement_report
 from ...views.measurement_sentences import findings, warnings
+from ..opening import open_model
 from ..saving import FinishedRun, origin
 from ..steps import Show, Steps, Tell
 from ..tasks import check_baseline, check_task, example_of, labels_of, load_task
@@ -55,10 +56,7 @@ def run_measurement(
     check_task(settings)
     with RunFolder.create(settings.out, settings.command, settings) as run:
         steps = Steps(run, show)
-        with steps("load the model"):
-            model = HookedTransformer.from_pretrained(settings.model, device=settings.device)
-            digest = model.digest
-        run.describe_model(model.cfg.model_name, digest, config=model.cfg.to_dict())
+        model = open_model(run, steps, settings)
         with steps("baseline"):
             task = load_task(model, settings)
             baseline = task.baseline(model, seed=settings.seed)
@@ -75,7 +73,7 @@ def run_measurement(
             example=example_of(model, task),
             comparison=comparison,
         )
-        summary = _save(run, settings, data, digest)
+        summary = _save(run, settings, data)
     return FinishedRun(run.path, summary)
 
 
@@ -128,10 +126,10 @@ def _telling(tell: Tell, what: str) -> Callable[[int], None]:
 
 
 def _save(
-    run: RunFolder, settings: MeasurementSettings, data: MeasurementReportData, digest: str
+    run: RunFolder, settings: MeasurementSettings, data: MeasurementReportData
 ) -> tuple[str, ...]:
     """Effects, numbers, arrays and the report; the findings in words."""
-    described = {**_asked(settings, data), **origin(run.record, digest, settings.device)}
+    described = {**_asked(settings, data), **origin(run.record, settings.device)}
     timings = {**run.timings, "all": run.record["seconds"]}
     data = dataclasses.replace(data, settings=described, timings=timings)
     summary = (*findings(data), *warnings(data))

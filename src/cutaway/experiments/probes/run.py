@@ -24,6 +24,7 @@ from ...tasks.task import Baseline, Task
 from ...views.probe_data import ProbeReportData
 from ...views.probe_report import probe_report
 from ...views.probe_sentences import findings, warnings
+from ..opening import open_model
 from ..saving import FinishedRun, origin
 from ..steps import Show, Steps, Tell
 from ..tasks import check_task, labels_of, load_task
@@ -71,10 +72,7 @@ def run_probe(
         raise ValueError(f"there is no file {settings.texts} of texts.")
     with RunFolder.create(settings.out, settings.command, settings) as run:
         steps = Steps(run, show)
-        with steps("load the model"):
-            model = HookedTransformer.from_pretrained(settings.model, device=settings.device)
-            digest = model.digest
-        run.describe_model(model.cfg.model_name, digest, config=model.cfg.to_dict())
+        model = open_model(run, steps, settings)
         asked = _asked(model, settings)
         where = _where(settings)
         with steps("probes and controls") as progress:
@@ -104,7 +102,7 @@ def run_probe(
             erasure=None if erasure is None else erasure[0],
             baseline=None if erasure is None else erasure[1],
             no_erasure=reason,
-            settings={**_chosen(settings), **origin(run.record, digest, settings.device)},
+            settings={**_chosen(settings), **origin(run.record, settings.device)},
             timings={**run.timings, "all": run.record["seconds"]},
         )
         summary = _save(run, report)

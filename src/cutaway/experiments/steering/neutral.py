@@ -12,8 +12,8 @@ from torch import Tensor
 from ...model.transformer import HookedTransformer
 from ...tasks.registry import TASKS
 from ...tasks.task import Task
-from ...training import induction_corpus, ioi_corpus
 from ..tasks import load_task
+from ..texts import corpus_of, tokens_of_file
 from .settings import SteerSettings
 
 _LONGEST = 64  # tokens of a piece
@@ -31,11 +31,10 @@ def neutral_texts(
     n = settings.n_neutral
     if settings.data:
         return _pieces(model, Path(settings.data), n), f"pieces of {Path(settings.data).name}"
-    corpora = {"ioi-mini": ioi_corpus.Corpus, "induction-2l": induction_corpus.Corpus}
-    if settings.model in corpora:
-        # Another seed than the training's: the same kind of text, and none that was learned.
-        corpus = corpora[settings.model](seed=settings.seed + 1_000)
-        name = f"text of the kind that {settings.model} was trained on"
+    # Another seed than the training's: the same kind of text, and none that was learned.
+    corpus = corpus_of(model, settings.seed + 1_000)
+    if corpus is not None:
+        name = f"text of the kind that {model.cfg.model_name} was trained on"
         return corpus.sequences(0, n).to(model.device), name
     if settings.task in TASKS:
         other = dataclasses.replace(settings, n_prompts=n, seed=settings.seed + 2)
@@ -44,14 +43,8 @@ def neutral_texts(
 
 
 def _pieces(model: HookedTransformer, path: Path, n: int) -> Int[Tensor, "text pos"]:
-    if not path.is_file():
-        raise ValueError(f"there is no file {path}: --data is a text file.")
-    try:
-        text = path.read_text(encoding="utf-8")
-    except UnicodeDecodeError:
-        raise ValueError(f"{path} is not a text file in UTF-8.") from None
     front = model.start_tokens()
-    tokens = model.get_tokenizer().encode(text)
+    tokens = tokens_of_file(model, path)
     length = min(_LONGEST, model.cfg.n_ctx) - len(front)
     length = min(length, max(_SHORTEST, len(tokens) // n))
     rows = [front + tokens[i : i + length] for i in range(0, len(tokens) - length + 1, length)]

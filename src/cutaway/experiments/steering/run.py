@@ -18,6 +18,7 @@ from ...views.steering_data import SteeringReportData
 from ...views.steering_report import steering_report
 from ...views.steering_sentences import findings, warnings
 from ..measurements.measure import places
+from ..opening import open_model
 from ..saving import FinishedRun, origin
 from ..steps import Show, Steps, Tell
 from ..tasks import check_task, labels_of, load_task
@@ -50,10 +51,7 @@ def run_steer(
     check_task(settings)
     with RunFolder.create(settings.out, settings.command, settings) as run:
         steps = Steps(run, show)
-        with steps("load the model"):
-            model = HookedTransformer.from_pretrained(settings.model, device=settings.device)
-            digest = model.digest
-        run.describe_model(model.cfg.model_name, digest, config=model.cfg.to_dict())
+        model = open_model(run, steps, settings)
         with steps("vectors"):
             task = load_task(model, settings)
             aim = aim_of(model, task, settings)
@@ -82,7 +80,7 @@ def run_steer(
             },
             notes=aim.notes,
         )
-        summary = _save(run, settings, aim, data, digest)
+        summary = _save(run, settings, aim, data)
     return FinishedRun(run.path, summary)
 
 
@@ -142,10 +140,10 @@ def _target_in_words(settings: SteerSettings) -> str:
 
 
 def _save(
-    run: RunFolder, settings: SteerSettings, aim: Aim, data: SteeringReportData, digest: str
+    run: RunFolder, settings: SteerSettings, aim: Aim, data: SteeringReportData
 ) -> tuple[str, ...]:
     """The vector, the numbers and the report; the findings in words, warnings first."""
-    described = {**_asked(settings, data), **origin(run.record, digest, settings.device)}
+    described = {**_asked(settings, data), **origin(run.record, settings.device)}
     timings = {**run.timings, "all": run.record["seconds"]}
     data = dataclasses.replace(data, settings=described, timings=timings)
     summary = (*findings(data), *warnings(data))

@@ -137,7 +137,7 @@ def _measured(
         kept=[saved.step for saved in checkpoints(settings.folder)],
         notes=_notes(config, model),
         about=source.about,
-        settings={**_asked(config), **origin(run.record, model.digest, settings.device)},
+        settings={**_asked(config), **origin(run.record, settings.device)},
         timings={**run.timings, "all": run.record["seconds"]},
     )
 
