@@ -166,7 +166,9 @@ def _leaves(values: dict, prefix: str) -> list[str]:
     found = []
     for name, value in values.items():
         path = f"{prefix}/{name}"
-        is_folder = isinstance(value, dict) and not {"estimate", "patterns", "random", "kl"} & set(value)
+        is_folder = isinstance(value, dict) and not {"estimate", "patterns", "random", "kl"} & set(
+            value
+        )
         found += _leaves(value, path) if is_folder else [path]
     return found
 

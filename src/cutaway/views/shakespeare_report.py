@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from . import shakespeare_induction as first
 from . import shakespeare_parts as part
 from .key_numbers import KeyNumber, KeyNumbers
 from .layout import Disclosure, Items, Note, Section
@@ -75,12 +76,12 @@ def _or_why(view: Part | None, record: Recorded, path: str) -> Part:
 def _induction(record: Recorded) -> Section:
     return Section(
         "Induction: A B ... A",
-        part.capability_table(record),
-        part.control_table(record),
-        *part.layer_maps(record),
-        part.suspects_table(record),
-        part.ablation_bars(record),
-        _or_why(part.pattern_view(record), record, "models/0/induction/pattern"),
+        first.capability_table(record),
+        first.control_table(record),
+        *first.layer_maps(record),
+        first.suspects_table(record),
+        first.ablation_bars(record),
+        _or_why(first.pattern_view(record), record, "models/0/induction/pattern"),
         _or_why(induction_lens(record), record, "models/0/induction/lens"),
     )
 

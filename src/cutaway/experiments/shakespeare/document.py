@@ -8,6 +8,7 @@ from typing import Any
 from ...views.recorded import Recorded
 from . import document_findings as part
 from . import document_methods as rest
+from .document_induction import induction
 from .markdown import table
 
 REFERENCES = (
@@ -38,7 +39,7 @@ def write_up(results: Mapping[str, Any], figures: Mapping[str, str]) -> str:
     parts = [
         _head(record),
         part.models(record),
-        part.induction(record, figures),
+        induction(record, figures),
         part.specialisation(record, figures),
         part.prediction(record, figures),
         part.new_findings(record, figures),

@@ -162,8 +162,8 @@ def reproducibility(record: Recorded) -> str:
     )
     return (
         "## Reproducibility\n\n"
-        "The criteria were written down before the study was first run "
-        "(`experiments/shakespeare/criteria.py`). One with an interval is decided only where the "
+        "The criteria stand in `experiments/shakespeare/criteria.py`, written down before the "
+        "study was first run. One with an interval is decided only where the "
         "whole interval says the same.\n\n"
         f"{table(heads, lines)}\n\n"
         f"By model: {counts}{record.cite('replication/per_model')}.\n\n"

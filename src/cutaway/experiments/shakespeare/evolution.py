@@ -20,6 +20,7 @@ from .prompts import longest_sequence, one_repeat, passages
 from .record import NotMeasured, Record
 from .settings import ShakespeareSettings
 
+NEVER = "never"
 SCORES = ("induction", "previous-token")
 _LENGTH, _N_HEAD_PROMPTS = 24, 32
 
@@ -115,7 +116,7 @@ def emergence(rows: list[dict[str, Any]], record: Record) -> None:
             last = rows[-1][name]
             record.put(
                 f"emerged/{name}",
-                f"never (the highest in the end is {last['score'].estimate:.3f}, head "
+                f"{NEVER} (the highest in the end is {last['score'].estimate:.3f}, head "
                 f"{last['head']}; the class begins at {last['threshold']:.3f})",
             )
             continue

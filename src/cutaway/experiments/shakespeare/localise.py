@@ -13,6 +13,7 @@ from ...patching.ablation import ablate_many, random_heads
 from ...patching.effects import Effects
 from ...patching.sweep import sweep
 from ...tasks.task import Task
+from ...views.numbers import interval_text
 from .record import NotMeasured, Record
 
 PARTS = ("attn_out", "mlp_out")
@@ -33,7 +34,7 @@ def behaviour(model: HookedTransformer, task: Task, record: Record, seed: int) -
     if not difference.interval.low > 0:
         raise NotMeasured(
             "the model does not tell clean from corrupted prompts: its logit differences differ "
-            f"by {difference.interval}"
+            f"by {interval_text(difference.interval)} (n = {difference.interval.n})"
         )
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from ...views.numbers import number
 from ...views.recorded import NOT_MEASURED, Recorded, interval_of
+from .evolution import NEVER
 
 
 def findings(results: Mapping[str, Any]) -> tuple[str, ...]:
@@ -89,11 +90,15 @@ def roles(record: Recorded) -> str:
     tail = ""
     if alike is not None:
         tail = (
-            f" Between models, classes and layers overlap by {number(alike['overlap'], 2)}; with "
-            f"layers dealt out anew by {number(alike['shuffled_mean'], 2)} "
-            f"(p = {number(alike['p'], 3)})."
+            " Counting all classes, those of copying as well, models overlap in class and layer "
+            f"by {number(alike['overlap'], 2)}; with each model's heads dealt out to other layers "
+            f"by {number(alike['shuffled_mean'], 2)} (p = {number(alike['p'], 3)})"
+            f"{record.cite('across/head_classes')}."
         )
-    return f"Of the heads {named} have a class; of heads with shuffled weights {random}.{tail}"
+    return (
+        f"A class of attention on random characters (uniform left out) is had by {named} of the "
+        f"heads; with shuffled weights by {random}.{tail}"
+    )
 
 
 def orders(record: Recorded) -> str:
@@ -123,9 +128,19 @@ def emergence(record: Recorded) -> str:
     """From which step on there are heads of the two classes."""
     found = []
     for kind in ("previous-token", "induction"):
-        values = _each(record, f"evolution/emerged/{kind}")
-        found.append(f"a head has the class {kind}: {values}")
-    return f"The training step from which on {'; and '.join(found)}."
+        path = f"evolution/emerged/{kind}"
+        models = range(record.n_models)
+        values = [str(record.get(f"models/{at}/{path}")) for at in models]
+        if values and all(value.startswith(NEVER) for value in values):
+            scores = _each(record, f"evolution/steps/-1/{kind}/score/estimate")
+            begins = record.text(f"models/0/evolution/steps/-1/{kind}/threshold")
+            found.append(
+                f"no head ever has the class {kind} (the highest scores in the end are {scores}; "
+                f"the class begins at {begins})"
+            )
+        else:
+            found.append(f"a head has the class {kind} from step {_each(record, path)}")
+    return f"Over the training, {'; '.join(found)}."
 
 
 def smallest(record: Recorded) -> str:
@@ -146,11 +161,17 @@ def smallest(record: Recorded) -> str:
 def foretold(record: Recorded) -> str:
     """Whether attention tells right answers from wrong ones."""
     parts = []
-    for kind, words in (("one_repeat", "A B ... A"), ("passages", "passages read again")):
+    for kind, words in (("one_repeat", "on A B ... A"), ("passages", "on passages read again")):
         own = _each(record, f"failures/{kind}/attention/auroc", digits=2)
-        sure = _each(record, f"failures/{kind}/confidence/auroc", digits=2)
-        parts.append(f"{words}: {own} (by the model's confidence {sure})")
-    return f"Right answers told by the suspected heads' attention, AUROC: {'; '.join(parts)}."
+        sure = ""
+        if not own.startswith(NOT_MEASURED):
+            confidence = _each(record, f"failures/{kind}/confidence/auroc", digits=2)
+            sure = f", and by the model's confidence {confidence}"
+        parts.append(f"{words} {own}{sure}")
+    return (
+        "How well the suspected heads' attention tells right answers from wrong ones (AUROC; 0.5 "
+        f"is chance): {'; '.join(parts)}."
+    )
 
 
 def replicated(record: Recorded) -> str:

@@ -38,17 +38,14 @@ def sizes(
             rows.append(_one(config, layers, width, material, settings, progress))
     record.put("rows", rows)
     record.put("n_steps", settings.size_steps)
-    for name, words in (
-        ("above_bigram", "completes A B ... A better than bigrams do"),
-        ("gain", "gains by having read a passage before"),
-    ):
+    for name in ("above_bigram", "gain"):
         having = [row for row in rows if row[name].low > 0]
         if having:
             smallest = min(having, key=lambda row: row["n_parameters"])
             record.put(f"smallest/{name}", smallest["size"])
             record.put(f"smallest_parameters/{name}", smallest["n_parameters"])
         else:
-            record.put(f"smallest/{name}", f"none of {len(rows)} sizes {words}")
+            record.put(f"smallest/{name}", f"none of {len(rows)}")
     for order in range(2, settings.order + 1):
         having = [row for row in rows if row["beats_order"] >= order]
         name = min(having, key=lambda row: row["n_parameters"])["size"] if having else "none"
