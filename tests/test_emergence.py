@@ -91,7 +91,10 @@ def test_losses_and_behaviour_are_those_of_a_plain_loop(measured) -> None:
         assert said["some"][at] == (int(last.argmax()) in seconds)
         assert said["correct"][at] == (int(last.argmax()) == b)
         pattern = cache["pattern", 1][at, 2]
-        assert said["END to B"][1, 2, at] == pytest.approx(float(pattern[-1, on.prompts.at_b[at]]))
+        to_b = float(pattern[-1, on.prompts.at_b[at]])
+        to_all = sum(float(pattern[-1, place]) for place in on.second_places)
+        assert said["END to B"][1, 2, at] == pytest.approx(to_b)
+        assert said["END to others"][1, 2, at] == pytest.approx((to_all - to_b) / 3, rel=1e-4)
 
 
 def test_every_measure_has_its_shape_and_an_untrained_model_knows_nothing(measured) -> None:
@@ -114,7 +117,7 @@ def test_every_measure_has_its_shape_and_an_untrained_model_knows_nothing(measur
 
 
 def made(
-    midpoints: dict[str, list[float]], n_prompts: int = 40, sweep: Sweep | None = None
+    midpoints: dict[str, list[float]], n_prompts: int = 24, sweep: Sweep | None = None
 ) -> Emergence:
     """A study whose curves are known: names without midpoints stay flat."""
     rng = np.random.default_rng(0)
@@ -154,6 +157,7 @@ def made(
             "correct": scores(SAYS),
             "probability": scores(SAYS),
             "END to B": heads(HEAD),
+            "END to others": np.zeros((*shape, 2, 4, n_prompts)),
             "B to A": heads("tells"),
             "patched": heads("patched"),
             "induction": heads("repeats"),
@@ -206,7 +210,7 @@ def test_order_is_told_by_the_interval_of_the_paired_ratio(study) -> None:
     assert began.ratio.contains(1.5) and began.of == "onset"
     said = pair_in_words([began, before])
     assert said.startswith("Induction head and behaviour: begun")
-    assert said.count("the induction head is first") == 2 and "the smallest there can be" in said
+    assert said.count("the induction head is first") == 2 and "6 of 6, p = 0.031" in said
     assert study.order(BEHAVIOUR, HEAD).verdict == "after"
     assert study.order(PROBE, HEAD).verdict == "together"
     assert study.order(SAYS, HEAD).verdict == "unknown"
@@ -220,7 +224,7 @@ def test_breaks_are_counted_over_seeds(study) -> None:
 
 def test_findings_and_page_say_what_is_there_and_what_is_not(study) -> None:
     said = " ".join(findings(study))
-    assert "turns in all 6 seeds" in said
+    assert "turns in all 6 seeds" in said and "with 6 seeds is at least 0.031" in said
     assert "Some B" in said and "no transition in any of 6 seeds" in said
     assert "at none of the places measured" in said
     page = emergence_report(study).html()
@@ -330,7 +334,7 @@ def finished(tmp_path_factory):
         batches=(8,),
         widths=(64,),
         n_sweep_seeds=1,
-        processes=2,
+        processes=1,
         out=out,
     )
     lines: list[str] = []
@@ -339,7 +343,7 @@ def finished(tmp_path_factory):
 
 def test_a_run_keeps_models_numbers_and_page(finished) -> None:
     _, run, lines = finished
-    assert "3 small models to train, 2 at a time" in lines[0] and "GiB" in lines[0]
+    assert "3 small models to train, 1 at a time" in lines[0] and "GiB" in lines[0]
     results = json.loads((run.folder / "results.json").read_text())
     assert results["steps"][0] == 0 and results["steps"][-1] == 20
     assert len(results["curves"][BEHAVIOUR]) == len(results["steps"])

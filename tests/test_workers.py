@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 
 import pytest
 
@@ -32,7 +33,7 @@ def die(asked, told):
 def jobs(tmp_path, monkeypatch):
     """Makes jobs that call a function of a module that workers can import."""
     (tmp_path / "jobs_for_workers.py").write_text(JOBS)
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
 
     def make(name: str, n: int = 1) -> list[Job]:
         return [

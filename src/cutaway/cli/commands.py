@@ -40,6 +40,12 @@ COMMANDS = (
         "cutaway.experiments.circuit_study.run:run_circuit",
     ),
     Command(
+        "run emergence",
+        "train small models, and watch induction heads form",
+        "cutaway.experiments.emergence.settings:EmergenceSettings",
+        "cutaway.experiments.emergence.run:run_emergence",
+    ),
+    Command(
         "circuit discover",
         "look for the circuit of a task by one method",
         "cutaway.experiments.circuits.settings:DiscoverSettings",

@@ -340,7 +340,7 @@ def _fit(x: Floats, y: Floats) -> tuple[Floats, Floats, Floats, Floats, Floats]:
     best = _left(basis[None], y).argmin(-1)
     mid, log_s = M[best], np.log(S[best])
     reach = np.array([mids[1] - mids[0], math.log(scales[1] / scales[0])])
-    around = np.linspace(-1, 1, 7)
+    around = np.linspace(-1, 1, 5)
     du, dv = (axis.ravel() for axis in np.meshgrid(around, around, indexing="ij"))
     rows = max(1, _AT_ONCE // (du.size * x.size))
     for start in range(0, len(y), rows):

@@ -23,18 +23,21 @@ CLASSES = ("previous-token", "duplicate-token", "induction", "first-token", "cur
 STEERED = (("B", 0), ("B", 1), ("END", 0), ("END", 1))
 """Where Emb(C) - Emb(B) is added: position, and before which layer."""
 BEHAVIOUR, HEAD, PROBE, TELLS = "behaviour", "induction head", "probe", "previous-name head"
-ANY, SAYS = "some B", "says B"
+ANY, SAYS, COPIES = "some B", "says B", "copying"
 REPEATS, PATCHED, STEER, IN_CONTEXT = "random repeats", "patched head", "steering", "in context"
 MAIN = (PROBE, HEAD, BEHAVIOUR)
 """The three whose transitions are compared first of all."""
-ALL = (ANY, TELLS, HEAD, PATCHED, PROBE, BEHAVIOUR, SAYS, IN_CONTEXT, STEER, REPEATS)
+ALL = (ANY, COPIES, TELLS, HEAD, PATCHED, PROBE, BEHAVIOUR, SAYS, IN_CONTEXT, STEER, REPEATS)
 WHAT = {
     BEHAVIOUR: "share of prompts in which B is likelier than the B of every other pair",
     ANY: "share of prompts whose likeliest token is the B of some pair",
     SAYS: "share of prompts whose likeliest token is B",
-    HEAD: "attention from END to B, of the head that has most in the end",
+    HEAD: "attention from END to B minus that to the B of another pair, on average, of the head "
+    "that looks to B most in the end",
+    COPIES: "copying score, by its weights, of the head that looks to B most in the end",
     TELLS: "attention of layer 0 from B to its A, of the head that has most in the end",
-    PROBE: "accuracy of a linear probe for B at END after the last layer",
+    PROBE: "accuracy of a linear probe for B at END after the last layer, minus that of one for "
+    "the B of another pair",
     PATCHED: "logits that B gains on C when the head of the clean run is put into the corrupted "
     "one, of the head that gains most in the end",
     STEER: "share of prompts that say C when Emb(C) − Emb(B) is added to B before layer 0",
@@ -122,12 +125,13 @@ class Emergence:
     @cached_property
     def curves(self) -> dict[str, Array]:
         """The scores that may turn, each [seed, step, prompt]."""
-        a = self.arrays
+        a, looks = self.arrays, self.strongest("END to B")
         return {
+            COPIES: self.of_head("copying", looks)[..., None],
             TELLS: self.of_head("B to A", self.strongest("B to A", 0)),
-            HEAD: self.of_head("END to B", self.strongest("END to B")),
+            HEAD: self.of_head("END to B", looks) - self.of_head("END to others", looks),
             PATCHED: self.of_head("patched", self.strongest("patched")),
-            PROBE: a["probe"][:, :, -1],
+            PROBE: a["probe"][:, :, -1] - a["probe another"][:, :, -1],
             BEHAVIOUR: a["chosen"],
             ANY: a["some"],
             SAYS: a["correct"],

@@ -6,7 +6,7 @@ import numpy as np
 
 from . import emergence_sentences as say
 from .emergence_charts import ZERO, chart, line
-from .emergence_data import CLASSES, HEAD, REPEATS, STEERED, TELLS, Emergence
+from .emergence_data import CLASSES, COPIES, HEAD, REPEATS, STEERED, TELLS, Emergence
 from .heatmap import HeatmapView
 from .layout import Beside, Section
 from .table import Cell, Column, TableView
@@ -16,17 +16,16 @@ _MOST_COLUMNS = 24  # steps that a map shows
 
 def heads_section(found: Emergence) -> Section:
     """Every head of one seed, the two that matter in all, and the classes in the end."""
-    copies = found.of_head("copying", found.strongest("END to B"))
     curve = chart(
         [
-            *(line(found, name) for name in (TELLS, HEAD, REPEATS)),
-            line(found, "copying score of the induction head", copies),
+            *(line(found, name) for name in (TELLS, HEAD, REPEATS, COPIES)),
         ],
         "The two heads, and what they do elsewhere",
         "score",
-        caption="The first two are attention on this task's prompts. Random repeats: the induction "
-        "score on random names [BOS, r, r], which no training sequence looks like. Copying: by the "
-        "weights alone.",
+        caption="The first two are attention on this task's prompts; of the induction head that to "
+        "another pair's B is subtracted. Random repeats: the induction score on random names "
+        "[BOS, r, r], which no training sequence looks like. Copying: of the induction head, by "
+        "its weights alone.",
     )
     maps = [
         _map(found, score, title)

@@ -121,8 +121,10 @@ def _s_curve(found: Emergence) -> Section:
         "The S-curve",
         "Behaviour: B is likelier than the B of every other pair of the prompt. Some B: the "
         "likeliest of all tokens is one of them. Induction head: attention from END, where A comes "
-        "again, to B. Probe: a linear probe at END after the last layer says which token is B. "
-        "Along the bottom: training steps on a logarithmic scale; step 0 is left out.",
+        "again, to B, minus that to the B of another pair. Probe: accuracy at END after the last "
+        "layer of a linear probe for B, minus that of one for the B of another pair. Without what "
+        "is subtracted both begin to rise with the first stage, in which END attends to every B "
+        "alike. Along the bottom: training steps on a logarithmic scale; step 0 is left out.",
         Beside(main, single),
         Disclosure("When this misleads", *_CAUTIONS),
     )

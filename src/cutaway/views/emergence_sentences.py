@@ -9,6 +9,7 @@ from .emergence_data import (
     ANY,
     BEHAVIOUR,
     CLOSE,
+    COPIES,
     HEAD,
     MAIN,
     PATCHED,
@@ -35,6 +36,7 @@ def findings(found: Emergence) -> tuple[str, ...]:
         transition(found, HEAD),
         transition(found, PROBE),
         beside_controls(found),
+        how_order_is_told(found),
         *orders_in_words(found),
         breaks(found),
         patched(found),
@@ -65,9 +67,19 @@ def transition(found: Emergence, name: str) -> str:
     )
 
 
+def how_order_is_told(found: Emergence) -> str:
+    """What the sentences on order count."""
+    n = len(found.seeds)
+    return (
+        "Which turns first, paired over seeds: × is the step of the second over that of the first, "
+        "then in how many seeds the first is the earlier one, and p by sign flips, which with "
+        f"{n} seeds is at least {2 / 2**n:.3f}."
+    )
+
+
 def orders_in_words(found: Emergence) -> list[str]:
-    """The main scores and the head that tells B its A, pair by pair."""
-    kept = [one for one in found.orders if {one.first, one.second} <= {*MAIN, TELLS}]
+    """The main scores, the head that tells B its A, and copying, pair by pair."""
+    kept = [one for one in found.orders if {one.first, one.second} <= {*MAIN, TELLS, COPIES}]
     pairs = dict.fromkeys((one.first, one.second) for one in kept)
     return [
         pair_in_words([one for one in kept if (one.first, one.second) == pair]) for pair in pairs
@@ -87,12 +99,8 @@ def pair_in_words(orders: Sequence[Order]) -> str:
             "together": f"together (within a factor of {CLOSE:g})",
             "unknown": "which is first cannot be told",
         }[one.verdict]
-        coarse = ", the smallest there can be" if one.p <= one.smallest_p else ""
-        ends = f"{number(one.ratio.estimate)} {bracket(one.ratio.low, one.ratio.high)}"
-        parts.append(
-            f"{what}, {verdict} (step of the second over that of the first {ends}; first in "
-            f"{one.earlier} of {one.n} seeds, p = {one.p:.3f}{coarse})"
-        )
+        ends = f"× {number(one.ratio.estimate)} {bracket(one.ratio.low, one.ratio.high)}"
+        parts.append(f"{what}, {verdict} ({ends}, {one.earlier} of {one.n}, p = {one.p:.3f})")
     return f"{first[0].upper()}{first[1:]} and {second}: {'; '.join(parts)}."
 
 

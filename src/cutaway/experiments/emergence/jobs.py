@@ -18,6 +18,7 @@ from ..workers import Job
 from .settings import EmergenceSettings
 
 _MODULE = "cutaway.experiments.emergence.seeds"
+MEASURES = "measures-2"  # another number wherever what is measured changes
 _N_MEASURED = 60  # points of a small model's curve
 _N_HELD_OUT = 100  # sequences at each
 SECONDS_PER_TOKEN = 1.2e-5  # on one core of a small server, of a model 64 wide
@@ -75,7 +76,7 @@ def plan(settings: EmergenceSettings) -> Plan:
         arguments: dict[str, Any] = {
             "config": config.replace(seed=seed).to_dict(),
             "folder": str(folder / f"seed-{seed}"),
-            "file": str(folder / f"seed-{seed}.safetensors"),
+            "file": str(folder / f"{MEASURES}-seed-{seed}.safetensors"),
             "seed": seed,
             "device": settings.device,
             **measured,

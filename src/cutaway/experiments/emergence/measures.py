@@ -75,7 +75,8 @@ def losses(model: HookedTransformer, on: Measured) -> dict[str, NDArray[np.float
 def behaviour(model: HookedTransformer, on: Measured) -> dict[str, NDArray[np.floating]]:
     """At END: whether B is likelier than the B of every other pair ("chosen"), whether the
     likeliest token of all is one of them ("some"), or is B ("correct"), and B's probability; and
-    the attention of each head from END to B (an induction head's) and from B to its A."""
+    the attention of each head from END to B (an induction head's), on average to the B of another
+    pair, and from B to its A."""
     prompts, seconds = on.prompts, on.seconds.to(model.device)
     tokens = prompts.tokens.to(model.device)
     rows = torch.arange(len(tokens), device=model.device)
@@ -86,6 +87,9 @@ def behaviour(model: HookedTransformer, on: Measured) -> dict[str, NDArray[np.fl
     last = logits[:, -1].softmax(-1)
     of_layer = [patterns[name] for name in names]  # each [prompt, head, query, key]
     looks = [p[rows, :, -1, at_b].T for p in of_layer]
+    n_others = seconds.shape[1] - 1
+    all_seconds = [p[:, :, -1, on.second_places].sum(-1).T for p in of_layer]
+    others = [(whole - one) / n_others for whole, one in zip(all_seconds, looks, strict=True)]
     tells = [p[rows, :, at_b, at_a].T for p in of_layer]
     best = last.argmax(-1)
     among = seconds.gather(1, last.gather(1, seconds).argmax(-1, keepdim=True))[:, 0]
@@ -95,6 +99,7 @@ def behaviour(model: HookedTransformer, on: Measured) -> dict[str, NDArray[np.fl
         "correct": (best == answer).float().cpu().numpy(),
         "probability": last[rows, answer].cpu().numpy(),
         "END to B": torch.stack(looks).cpu().numpy(),  # [layer, head, prompt]
+        "END to others": torch.stack(others).cpu().numpy(),
         "B to A": torch.stack(tells).cpu().numpy(),
     }
 

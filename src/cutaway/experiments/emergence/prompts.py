@@ -29,6 +29,8 @@ class Measured:
     """More of them, for probes."""
     seconds: Int[Tensor, "prompt pair"]
     """The B of every pair of each prompt."""
+    second_places: Int[Tensor, " pair"]
+    """Where they stand, the same in all prompts."""
     another: Int[Tensor, " probed"]
     """The B of another pair of each probed prompt: the control of what probes read."""
     rows: Int[Tensor, "row pos"]
@@ -67,7 +69,8 @@ def measured_on(
     return Measured(
         prompts=prompts,
         probed=probed,
-        seconds=_seconds(prompts, pairs),
+        seconds=prompts.tokens[:, _second_places(pairs)],
+        second_places=_second_places(pairs),
         another=_another(probed, pairs),
         rows=rows,
         again=again,
@@ -84,16 +87,16 @@ def _window(centre: int, n_ctx: int) -> range:
     return range(start, start + WINDOW)
 
 
-def _seconds(prompts: Prompts, pairs: NamePairs) -> Int[Tensor, "prompt pair"]:
-    """The B of every pair, in their order; the words between are as many as there can be."""
+def _second_places(pairs: NamePairs) -> Int[Tensor, " pair"]:
+    """Where the B of every pair stands; the words between are as many as there can be."""
     width = 3 + pairs.gap[1]
-    return prompts.tokens[:, width - 1 : 1 + pairs.pairs[1] * width : width]
+    return torch.arange(pairs.pairs[1]) * width + width - 1
 
 
 def _another(prompts: Prompts, pairs: NamePairs) -> Int[Tensor, " probed"]:
     """The B of the pair after the one that is asked for, the first one after the last."""
     asked = (prompts.at_a - 1) // (3 + pairs.gap[1])
-    seconds = _seconds(prompts, pairs)
+    seconds = prompts.tokens[:, _second_places(pairs)]
     return seconds.gather(1, ((asked + 1) % pairs.pairs[1])[:, None])[:, 0]
 
 

@@ -60,8 +60,8 @@ class EmergenceSettings:
     seed: int = 0
     """Of the first model; of prompts, intervals and controls."""
     out: Path = Path("runs")
-    """The folder that the run's own folder is made in, and a folder
-    of the models, from which a stopped run goes on."""
+    """The folder of the run's own folder, and of one with the models,
+    from which a stopped run goes on."""
 
     def __post_init__(self) -> None:
         if self.quick:
