@@ -40,6 +40,18 @@ COMMANDS = (
         "cutaway.experiments.circuit_study.run:run_circuit",
     ),
     Command(
+        "run emergence",
+        "train small models, and watch induction heads form",
+        "cutaway.experiments.emergence.settings:EmergenceSettings",
+        "cutaway.experiments.emergence.run:run_emergence",
+    ),
+    Command(
+        "run shakespeare",
+        "small models of Shakespeare: every finding, measured",
+        "cutaway.experiments.shakespeare.settings:ShakespeareSettings",
+        "cutaway.experiments.shakespeare.run:run_shakespeare",
+    ),
+    Command(
         "attention",
         "see where the heads look on a text",
         "cutaway.experiments.attention.settings:AttentionSettings",

@@ -1,0 +1,1 @@
+"""`cutaway run emergence`: how a circuit forms while a model is trained."""

@@ -1,0 +1,1 @@
+"""The Shakespeare study: `cutaway run shakespeare`."""
