@@ -152,3 +152,24 @@ def test_the_permissions_follow_the_umask_whatever_the_writer_did(tmp_path: Path
         temporary.chmod(0o600)
     assert (tmp_path / "private.bin").stat().st_mode == (tmp_path / "new").stat().st_mode
     assert sorted(path.name for path in tmp_path.iterdir()) == ["new", "private.bin"]
+
+
+def test_a_folder_is_whole_or_not_there_and_keeps_what_is_not_its_own(tmp_path: Path) -> None:
+    target = tmp_path / "deep" / "model"
+    with files.atomic_folder(target, ("a",)) as temporary:
+        (temporary / "a").write_text("1")
+        assert not target.exists()
+    (target / "note").write_text("mine")
+    with pytest.raises(RuntimeError), files.atomic_folder(target, ("a",)) as temporary:
+        (temporary / "a").write_text("2")
+        raise RuntimeError
+    assert (target / "a").read_text() == "1"
+    with files.atomic_folder(target, ("a",)) as temporary:
+        (temporary / "a").write_text("3")
+    assert (target / "a").read_text() == "3" and (target / "note").read_text() == "mine"
+    assert sorted(path.name for path in target.parent.iterdir()) == ["model"]
+    with (
+        pytest.raises(FileExistsError, match="is a file"),
+        files.atomic_folder(target / "note", ()),
+    ):
+        pass

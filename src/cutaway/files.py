@@ -7,8 +7,9 @@ import hashlib
 import json
 import os
 import secrets
+import shutil
 import stat
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -46,6 +47,51 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         os.replace(temporary, target)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def atomic_folder(path: str | Path, own_files: Collection[str]) -> Iterator[Path]:
+    """Give a temporary folder beside `path`; it becomes `path` on success.
+
+    A reader sees the old folder or the new one. If the block raises, the old one stays as it was.
+    What lies in the old one and is none of `own_files` is carried over.
+
+    Raises:
+        FileExistsError: `path` is a file.
+
+    Example:
+        >>> with atomic_folder("models/mine", ("config.json",)) as temporary:  # doctest: +SKIP
+        ...     write_json(temporary / "config.json", {})
+    """
+    folder = Path(os.path.realpath(path))
+    if folder.exists() and not folder.is_dir():
+        raise FileExistsError(f"{folder} is a file; give the name of a folder.")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    temporary = folder.with_name(f".{folder.name}.{secrets.token_hex(6)}")
+    temporary.mkdir()
+    try:
+        yield temporary
+        _flush_to_disk(temporary)
+        _put_in_place(temporary, folder, own_files)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _put_in_place(temporary: Path, folder: Path, own_files: Collection[str]) -> None:
+    if not folder.exists():
+        os.rename(temporary, folder)
+        return
+    old = folder.with_name(f"{temporary.name}.old")
+    os.rename(folder, old)
+    try:
+        os.rename(temporary, folder)
+    except OSError:
+        os.rename(old, folder)
+        raise
+    for path in old.iterdir():
+        if path.name not in own_files:
+            os.rename(path, folder / path.name)
+    shutil.rmtree(old)
 
 
 def write_bytes(path: str | Path, data: bytes) -> None:

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
-import shutil
 from pathlib import Path
 
 import safetensors.torch
 
-from ...files import atomic_path
+from ...files import atomic_folder, atomic_path
 from ..config import ConfigError, ModelConfig
 from ..tokenizer import Tokenizer
 from .checkpoint import Checkpoint, LoadError, check_state
@@ -60,22 +58,12 @@ def save(checkpoint: Checkpoint, folder: Path) -> None:
     check_state(checkpoint.cfg, checkpoint.state, "the model")
     folder = Path(os.path.realpath(folder))
     _refuse_foreign(folder)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary = folder.with_name(f".{folder.name}.{secrets.token_hex(6)}")
-    temporary.mkdir()
-    try:
+    with atomic_folder(folder, FILES) as temporary:
         _write_files(checkpoint, temporary)
-        _put_in_place(temporary, folder)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _refuse_foreign(folder: Path) -> None:
-    if not folder.exists():
-        return
-    if not folder.is_dir():
-        raise FileExistsError(f"{folder} is a file; give the name of a folder.")
-    if any(folder.iterdir()) and not is_native(folder):
+    if folder.is_dir() and any(folder.iterdir()) and not is_native(folder):
         raise FileExistsError(
             f"{folder} holds something that Cutaway did not save: give another folder."
         )
@@ -97,21 +85,3 @@ def _write_files(checkpoint: Checkpoint, folder: Path) -> None:
     special = {name: getattr(tokenizer, name) for name in ("bos_token", "eos_token", "pad_token")}
     text = json.dumps(special, indent=2, ensure_ascii=False) + "\n"
     (folder / "tokenizer_config.json").write_text(text, encoding="utf-8")
-
-
-def _put_in_place(temporary: Path, folder: Path) -> None:
-    """Rename the finished folder to its name, and carry over what else lay in the old one."""
-    if not folder.exists():
-        os.rename(temporary, folder)
-        return
-    old = folder.with_name(f"{temporary.name}.old")
-    os.rename(folder, old)
-    try:
-        os.rename(temporary, folder)
-    except OSError:
-        os.rename(old, folder)
-        raise
-    for path in old.iterdir():
-        if path.name not in FILES:
-            os.rename(path, folder / path.name)
-    shutil.rmtree(old)
