@@ -105,7 +105,7 @@ def test_the_executed_copy_is_a_copy_of_the_source(path: Path) -> None:
 def test_it_keeps_the_form_of_the_course(path: Path) -> None:
     notebook = build.read_source(path)
     code = [cell.source for cell in notebook.cells if cell.cell_type == "code"]
-    assert re.match(r'MODEL = "(ioi-mini|induction-2l)"', code[0])
+    assert re.match(r'MODEL = "(ioi-mini|induction-2l|shakespeare-small)"', code[0])
     text = "\n".join(c.source for c in notebook.cells if c.cell_type == "markdown")
     for part in ("What you will know", "**Time:**", "Exercise 1", "Questions", "## Further"):
         assert part in text
