@@ -20,7 +20,8 @@ PEER_OF   = $(PEERS)-$(1)/.peers-stamp
 # Without build isolation: hatchling is pinned in requirements.txt, so nothing else is fetched.
 INSTALL_PACKAGE := -m pip install --quiet --no-deps --no-build-isolation --editable .
 # One process per core (eight at most), each on one torch thread: more would only get in the way.
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 8
+# A process that is done takes over tests of the others: the notebooks stand in one file, near the end.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist worksteal
 
 .DEFAULT_GOAL := help
 .PHONY: help ioi test test-all test-tracr test-peers lint bench bench-edges bench-eap peers lab notebooks clean
