@@ -24,6 +24,12 @@ def refuse(asked, told):
 def fault(asked, told):
     return {}["missing"]
 
+def chatter(asked, told):
+    import sys
+    print("x" * 300_000)
+    sys.stderr.write("y" * 300_000)
+    note(asked, told)
+
 def die(asked, told):
     os._exit(3)
 """
@@ -46,6 +52,11 @@ def jobs(tmp_path, monkeypatch):
         ]
 
     return make
+
+
+def test_a_job_may_print_more_than_a_pipe_holds(jobs, tmp_path) -> None:
+    run_jobs(jobs("chatter", 3), n_processes=1)
+    assert all((tmp_path / f"{number}.json").is_file() for number in range(3))
 
 
 def test_every_job_is_done_once_by_as_many_workers_as_asked(jobs, tmp_path) -> None:

@@ -18,7 +18,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from tempfile import TemporaryFile
+from typing import IO, Any
 
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 _LINES_OF_ERROR = 3
@@ -76,14 +78,14 @@ def run_jobs(
             progress(sum(shares) / len(shares))
 
     def serve() -> None:
-        with _worker() as process:
+        with _worker() as (process, errors):
             running.append(process)
             while not stop.is_set():
                 try:
                     number = waiting.get_nowait()
                 except queue.Empty:
                     return
-                _run_one(process, jobs[number], lambda share, at=number: told(at, share))  # type: ignore[misc]
+                _run_one(process, errors, jobs[number], partial(told, number))
                 told(number, 1.0)
 
     with ThreadPoolExecutor(n) as pool:
@@ -104,28 +106,35 @@ def n_cores() -> int:
 
 
 @contextmanager
-def _worker() -> Iterator[subprocess.Popen[str]]:
+def _worker() -> Iterator[tuple[subprocess.Popen[str], IO[str]]]:
+    """A process, and the file that its messages and all that jobs print go to.
+
+    A file and no pipe: nobody reads it while jobs run, and a pipe that is full stops its writer.
+    """
     one_thread = {**os.environ, **dict.fromkeys(_THREADS, "1")}
-    process = subprocess.Popen(
-        [sys.executable, "-m", __name__],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=one_thread,
-    )
-    try:
-        yield process
-    finally:
-        for pipe in (process.stdin, process.stdout, process.stderr):
-            if pipe is not None:
-                with suppress(BrokenPipeError):
-                    pipe.close()
-        process.kill()
-        process.wait()
+    with TemporaryFile("w+", errors="replace") as errors:
+        process = subprocess.Popen(
+            [sys.executable, "-m", __name__],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+            env=one_thread,
+        )
+        try:
+            yield process, errors
+        finally:
+            for pipe in (process.stdin, process.stdout):
+                if pipe is not None:
+                    with suppress(BrokenPipeError):
+                        pipe.close()
+            process.kill()
+            process.wait()
 
 
-def _run_one(process: subprocess.Popen[str], job: Job, told: Callable[[float], None]) -> None:
+def _run_one(
+    process: subprocess.Popen[str], errors: IO[str], job: Job, told: Callable[[float], None]
+) -> None:
     assert process.stdin is not None and process.stdout is not None
     asked = {"name": job.name, "calls": job.calls, "arguments": dict(job.arguments)}
     with suppress(BrokenPipeError):
@@ -138,10 +147,11 @@ def _run_one(process: subprocess.Popen[str], job: Job, told: Callable[[float], N
         if said.get("done"):
             return
         told(float(said["share"]))
-    assert process.stderr is not None
-    last = " ".join(process.stderr.read().split("\n")[-_LINES_OF_ERROR:]).strip()
+    code = process.wait()
+    errors.seek(0)
+    last = " ".join(errors.read().split("\n")[-_LINES_OF_ERROR:]).strip()
     raise WorkerError(
-        f"{job.name} failed: its process ended with code {process.wait()} "
+        f"{job.name} failed: its process ended with code {code} "
         f"({last or 'no message'}); with -9 it was killed, perhaps for want of memory: ask for "
         "fewer processes."
     )
