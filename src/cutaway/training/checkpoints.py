@@ -13,9 +13,7 @@ when it is on the disk, so that one that is listed is whole.
 
 from __future__ import annotations
 
-import os
 import re
-import secrets
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -28,13 +26,15 @@ import safetensors.torch
 import torch
 from torch import nn
 
-from ..files import atomic_path, digest, write_json
+from ..files import atomic_folder, atomic_path, digest, write_json
 from ..model.loading.checkpoint import LoadError
+from ..model.loading.native import FILES as MODEL_FILES
 from ..model.loading.reading import read_json, read_pickle, read_safetensors
 from ..model.transformer import HookedTransformer
 
 FOLDER = "checkpoints"
 _WEIGHTS, _STATE, _TRAINING = "model.safetensors", "state.json", "training.pt"
+_OWN_FILES = (*MODEL_FILES, _WEIGHTS, _STATE, _TRAINING)
 _NAME = re.compile(r"step-(\d{8,})")
 WRITE_FAULTS = (OSError, RuntimeError, safetensors.SafetensorError)
 """What the writers raise when a disk is full: our own, torch's and safetensors'."""
@@ -153,16 +153,12 @@ class CheckpointStore:
         """
         resumable = now or self._is_resumable(step, last)
         path = self.folder / f"step-{step:08d}"
-        temporary = self.folder / f".{path.name}.{secrets.token_hex(6)}"
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            self._write(temporary, step, optimizer.state_dict() if resumable else None, sums)
-            _put_in_place(temporary, path)
+            with atomic_folder(path, _OWN_FILES) as temporary:
+                self._write(temporary, step, optimizer.state_dict() if resumable else None, sums)
             self._drop_superseded()
         except WRITE_FAULTS as fault:
             raise CheckpointError(f"{_not_written(path, fault)} {self._what_is_left()}") from fault
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
 
     def _write(
         self, folder: Path, step: int, optimizer: dict[str, Any] | None, sums: Mapping[str, Any]
@@ -170,7 +166,6 @@ class CheckpointStore:
         if isinstance(self.module, HookedTransformer):
             self.module.save_pretrained(folder)
         else:
-            folder.mkdir()
             state = {k: v.detach().cpu().contiguous() for k, v in self.module.state_dict().items()}
             with atomic_path(folder / _WEIGHTS) as path:
                 safetensors.torch.save_file(state, path)
@@ -244,23 +239,6 @@ class CheckpointStore:
                 f"{path} was made with other settings: {', '.join(differ)}. "
                 "Give the same ones, or another folder."
             )
-
-
-def _put_in_place(temporary: Path, path: Path) -> None:
-    """Rename the finished folder; an older one of the same step, which broke, makes room."""
-    descriptor = os.open(temporary, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-    if path.exists():
-        old = path.with_name(f".{path.name}.old")
-        shutil.rmtree(old, ignore_errors=True)
-        os.rename(path, old)
-        os.rename(temporary, path)
-        shutil.rmtree(old, ignore_errors=True)
-    else:
-        os.rename(temporary, path)
 
 
 @contextmanager
