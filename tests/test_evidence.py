@@ -17,6 +17,7 @@ from cutaway.evidence import (
     bootstrap_mean,
     bootstrap_means,
     bootstrap_ratio,
+    difference_of_proportions,
     proportion,
     resampling,
 )
@@ -163,3 +164,14 @@ def test_an_interval_reads_well() -> None:
     assert str(interval) == "3.170 [2.900, 3.400] (95%, n=64)"
     assert interval.contains(3.4)
     assert not interval.contains(3.41)
+
+
+def test_the_difference_of_two_shares_is_newcombes() -> None:
+    """56/70 less 48/80: the example of Newcombe (1998), table II, which gives 0.0524 to 0.3339."""
+    found = difference_of_proportions(proportion(56, 70), proportion(48, 80))
+    assert found.estimate == pytest.approx(0.2)
+    assert (found.low, found.high) == pytest.approx((0.0524, 0.3339), abs=5e-5)
+    back = difference_of_proportions(proportion(48, 80), proportion(56, 70))
+    assert (back.low, back.high) == pytest.approx((-found.high, -found.low))
+    with pytest.raises(ValueError, match="two levels"):
+        difference_of_proportions(proportion(1, 2), proportion(1, 2, level=0.9))

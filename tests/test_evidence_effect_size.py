@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from cutaway.evidence import cliffs_delta, cohens_d_z
+from cutaway.evidence import auroc, cliffs_delta, cohens_d_z
 
 
 def test_cohens_d_has_scipys_bootstrap_interval() -> None:
@@ -77,3 +77,14 @@ def test_samples_that_do_not_overlap_have_wilsons_end() -> None:
     assert cliffs_delta([3.0], [1.0, 5.0]).low == -1.0  # one value says nothing of its sample
     with pytest.raises(ValueError, match=r"must be \[prompt\] each"):
         cliffs_delta([[1.0]], [1.0])
+
+
+@given(
+    st.lists(st.integers(0, 5), min_size=1, max_size=12),
+    st.lists(st.integers(0, 5), min_size=1, max_size=12),
+)
+def test_the_area_counts_pairs_and_ties_half(positive: list[int], negative: list[int]) -> None:
+    pairs = [(a > b) + (a == b) / 2 for a in positive for b in negative]
+    found = auroc(positive, negative, n_resamples=50)
+    assert found.estimate == pytest.approx(sum(pairs) / len(pairs))
+    assert 0 <= found.low <= found.estimate <= found.high <= 1

@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 
 from cutaway import cli
-from cutaway.evidence import Interval
+from cutaway.evidence import Interval, auroc
 from cutaway.experiments.saving import FinishedRun
 from cutaway.experiments.shakespeare.control import control
 from cutaway.experiments.shakespeare.criteria import CRITERIA, replication, verdict
 from cutaway.experiments.shakespeare.document import has_blank, write_up
-from cutaway.experiments.shakespeare.failures import auroc, shuffled_range
+from cutaway.experiments.shakespeare.failures import shuffled_range
 from cutaway.experiments.shakespeare.material import open_material
 from cutaway.experiments.shakespeare.models import SEED_DOCUMENT, count_parameters, width_of
 from cutaway.experiments.shakespeare.prediction import lens_probabilities, nearest_order

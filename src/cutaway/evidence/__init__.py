@@ -6,6 +6,7 @@ from .comparisons import two_sample_difference as two_sample_difference
 from .correlation import bootstrap_correlation as bootstrap_correlation
 from .correlation import correlation as correlation
 from .correlation import ranks as ranks
+from .effect_size import auroc as auroc
 from .effect_size import cliffs_delta as cliffs_delta
 from .effect_size import cohens_d_z as cohens_d_z
 from .intervals import LEAST_EFFECT as LEAST_EFFECT
@@ -13,6 +14,7 @@ from .intervals import Interval as Interval
 from .intervals import bootstrap_mean as bootstrap_mean
 from .intervals import bootstrap_means as bootstrap_means
 from .intervals import bootstrap_ratio as bootstrap_ratio
+from .intervals import difference_of_proportions as difference_of_proportions
 from .intervals import matters as matters
 from .intervals import proportion as proportion
 from .multiplicity import Discoveries as Discoveries

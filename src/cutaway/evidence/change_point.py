@@ -18,7 +18,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import ArrayLike
 
-from .resampling import Floats, finite
+from .resampling import Floats, finite, growing_steps
 
 FEWEST = 10
 _DEGREE = 3
@@ -70,13 +70,9 @@ def change_point(
         >>> change_point(steps, np.where(steps < 100, 0.0, 1.0) + noise).at  # doctest: +SKIP
         92.4
     """
-    at, y = finite("steps", steps), finite("scores", scores)
-    if at.ndim != 1 or at.shape != y.shape:
+    at, y = growing_steps(steps, FEWEST, "a break"), finite("scores", scores)
+    if at.shape != y.shape:
         raise ValueError(f"steps {at.shape} and scores {y.shape} must be [step] both.")
-    if at.size < FEWEST:
-        raise ValueError(f"{at.size} steps are too few for a break: at least {FEWEST}.")
-    if at[0] <= 0 or (np.diff(at) <= 0).any():
-        raise ValueError("steps must be positive and grow; leave step 0 out.")
     if n_simulated < 1:
         raise ValueError(f"n_simulated={n_simulated} is too few: at least 1.")
     if np.ptp(y) == 0:

@@ -115,6 +115,27 @@ def cliffs_delta(
     return Interval(estimate, float(low), float(high), level, n)
 
 
+def auroc(
+    positive: ArrayLike,
+    negative: ArrayLike,
+    seed: int = 0,
+    level: float = 0.95,
+    n_resamples: int = 10_000,
+) -> Interval:
+    """The area under the ROC curve: P(positive > negative), ties counted half.
+
+    It is (1 + Cliff's delta) / 2, and so is its interval; arguments and errors are those of
+    `cliffs_delta`.
+
+    Example:
+        >>> auroc([2.0, 3.0], [1.0, 2.0]).estimate
+        0.875
+    """
+    delta = cliffs_delta(positive, negative, seed, level, n_resamples)
+    low, middle, high = ((1 + x) / 2 for x in (delta.low, delta.estimate, delta.high))
+    return Interval(middle, low, high, delta.level, delta.n)
+
+
 def _resampled_deltas(above: Floats, seed: int, n_resamples: int) -> Floats:
     """The delta of every pair of resamples: [resample]."""
     size_a, size_b = above.shape

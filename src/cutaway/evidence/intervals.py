@@ -206,6 +206,27 @@ def proportion(successes: int, n: int, level: float = 0.95) -> Interval:
     return Interval(share, low, high, level, n)
 
 
+def difference_of_proportions(first: Interval, second: Interval) -> Interval:
+    """One share less another, of two samples (Newcombe 1998, method 10).
+
+    Args:
+        first, second: as `proportion` gives them, of the same level.
+
+    Raises:
+        ValueError: two levels.
+
+    Example:
+        >>> difference_of_proportions(proportion(9, 10), proportion(3, 10)).estimate
+        0.6
+    """
+    if first.level != second.level:
+        raise ValueError(f"the shares have intervals of two levels, {first.level}, {second.level}.")
+    p, q = first.estimate, second.estimate
+    below = math.hypot(p - first.low, second.high - q)
+    above = math.hypot(first.high - p, q - second.low)
+    return Interval(p - q, p - q - below, p - q + above, first.level, first.n + second.n)
+
+
 def _ends(rows: Floats, bottom: Floats, tail: float, seed: int, n_resamples: int) -> Floats:
     """Both ends of the interval of every ratio: [2, item]; infinite where nothing bounds it."""
     ends = np.full((2, len(rows)), [[-np.inf], [np.inf]])

@@ -35,6 +35,24 @@ def finite(name: str, values: ArrayLike) -> Floats:
     return array
 
 
+def growing_steps(steps: ArrayLike, fewest: int, of: str) -> Floats:
+    """Steps of a training run, [step]; refused if they are too few, not positive, or do not grow.
+
+    Args:
+        steps: to be checked.
+        fewest: that it takes.
+        of: what it takes them for, as "a curve".
+    """
+    array = finite("steps", steps)
+    if array.ndim != 1:
+        raise ValueError(f"steps {array.shape} must be [step].")
+    if array.size < fewest:
+        raise ValueError(f"{array.size} steps are too few for {of}: at least {fewest}.")
+    if array[0] <= 0 or (np.diff(array) <= 0).any():
+        raise ValueError("steps must be positive and grow; leave step 0 out.")
+    return array
+
+
 def resample_counts(n: int, seed: int, n_resamples: int) -> Iterator[tuple[slice, Floats]]:
     """How often each resample holds each prompt, [resample, prompt], some resamples at a time."""
     rng = np.random.default_rng(seed)

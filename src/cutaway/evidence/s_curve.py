@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
 from .intervals import Interval
-from .resampling import Floats, checked_level, finite, resample_counts
+from .resampling import Floats, checked_level, finite, growing_steps, resample_counts
 
 FEWEST_STEPS = 6
 LEAST_GAIN = 0.5
@@ -261,13 +261,9 @@ def fit_s_curves(
 
 def _checked(steps: ArrayLike, scores: Floats) -> tuple[Floats, Floats]:
     """ln(step), and the scores [curve, step]."""
-    at = finite("steps", steps)
-    if at.ndim != 1 or scores.shape[-1] != at.size:
+    at = growing_steps(steps, FEWEST_STEPS, "a curve")
+    if scores.shape[-1] != at.size:
         raise ValueError(f"there are {at.size} steps and scores of {scores.shape[-1]}.")
-    if at.size < FEWEST_STEPS:
-        raise ValueError(f"{at.size} steps are too few for a curve: at least {FEWEST_STEPS}.")
-    if at[0] <= 0 or (np.diff(at) <= 0).any():
-        raise ValueError("steps must be positive and grow; leave step 0 out.")
     return np.log(at), scores
 
 

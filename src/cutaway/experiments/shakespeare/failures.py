@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...evidence import Interval, cliffs_delta
+from ...evidence import Interval, auroc, ranks
 from ...model.transformer import HookedTransformer
 from ...tasks.task import Task
 from .induction import answers_right, attention_to, final_logits
@@ -45,37 +45,14 @@ def failures(
         record.put(f"{name}/shuffled", shuffled_range(values, right, seed))
 
 
-def auroc(
-    positive: NDArray[np.floating[Any]], negative: NDArray[np.floating[Any]], seed: int = 0
-) -> Interval:
-    """The area under the ROC curve: P(positive > negative), ties counted half.
-
-    It is (1 + Cliff's delta) / 2, and so is its interval.
-
-    Example:
-        >>> auroc(np.array([2.0, 3.0]), np.array([1.0, 2.0])).estimate
-        0.875
-    """
-    delta = cliffs_delta(positive, negative, seed)
-    low, middle, high = ((1 + x) / 2 for x in (delta.low, delta.estimate, delta.high))
-    return Interval(middle, low, high, delta.level, delta.n)
-
-
 def shuffled_range(
     values: NDArray[np.floating[Any]], right: NDArray[np.bool_], seed: int = 0
 ) -> Interval:
     """The control: the area with right and wrong dealt out at random, its mean and middle 95%."""
-    ranks = _ranks(values)
+    place = ranks(values)  # from 1 on, ties sharing their mean
     rng = np.random.default_rng([7, seed])
     n, n_right = len(values), int(right.sum())
-    drawn = np.array([ranks[rng.permutation(n)[:n_right]].sum() for _ in range(_N_SHUFFLES)])
+    drawn = np.array([place[rng.permutation(n)[:n_right]].sum() for _ in range(_N_SHUFFLES)])
     areas = (drawn - n_right * (n_right + 1) / 2) / (n_right * (n - n_right))
     low, high = np.quantile(areas, [0.025, 0.975])
     return Interval(float(areas.mean()), float(low), float(high), 0.95, n)
-
-
-def _ranks(values: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
-    """From 1 on, ties sharing their mean."""
-    from ...evidence import ranks
-
-    return ranks(values)

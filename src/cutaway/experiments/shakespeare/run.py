@@ -35,7 +35,7 @@ from .record import Record
 from .sentences import findings
 from .settings import ShakespeareSettings
 from .sizes import sizes
-from .specialisation import find_heads, specialisation, text_heads
+from .specialisation import find_heads, specialisation
 
 FINDINGS, RESULTS = "FINDINGS.md", "results.json"
 _DOCUMENT_SAYS = 2_500_000
@@ -132,8 +132,6 @@ def _one_model(
     with steps(f"{name}: heads") as progress:
         found = find_heads(model, settings, progress)
         specialisation(model, material, found, settings, record.at("heads"))
-        _named_above_random(record.at("heads"))
-        record.put("heads/text_heads", text_heads(record.get("heads/text")))
     with steps(f"{name}: induction"):
         task = induction(model, material, found, settings, record.at("induction"))
     with steps(f"{name}: prediction"):
@@ -149,21 +147,6 @@ def _one_model(
             failures(model, again, chosen, record.at("failures/passages"), seed)
     with steps(f"{name}: training") as progress, record.attempt("evolution"):
         evolution(one, material, settings, record.at("evolution"), progress)
-
-
-def _named_above_random(record: Record) -> None:
-    """The difference of two shares, with the interval that Newcombe (1998, method 10) gives."""
-    own, random = record.get("share_named"), record.get("share_named_random/shuffled")
-    if random is None:
-        record.skip("named_above_random", "no models with random weights were run")
-        return
-    p, q = own["estimate"], random["estimate"]
-    low = p - q - ((p - own["low"]) ** 2 + (random["high"] - q) ** 2) ** 0.5
-    high = p - q + ((own["high"] - p) ** 2 + (q - random["low"]) ** 2) ** 0.5
-    record.put(
-        "named_above_random",
-        {"estimate": p - q, "low": low, "high": high, "level": 0.95, "n": own["n"] + random["n"]},
-    )
 
 
 def _about(record: Record, run: RunFolder, settings: ShakespeareSettings) -> None:

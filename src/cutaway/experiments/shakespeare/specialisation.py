@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from ...evidence import Interval, bootstrap_mean, proportion
+from ...evidence import Interval, bootstrap_mean, difference_of_proportions, proportion
 from ...heads.classify import taxonomy
 from ...heads.head_classes import Taxonomy
 from ...heads.measured import head_scores
@@ -52,14 +52,20 @@ def specialisation(
     """Measure all of finding 2 for one model."""
     classes = found.classes
     by_pattern = [flags for name, flags in found.flags.items() if name in _NAMING]
-    named = int(np.any(by_pattern, axis=0).sum())
+    named = proportion(int(np.any(by_pattern, axis=0).sum()), len(classes))
+    at_random = _named_at_random(found)
     record.put("heads", [_without_nan(row) for row in found.to_frame()])
     record.put("classes", {name: list(found.of_class(name)) for name in found.flags})
     record.put("n_heads", len(classes))
     record.put("n_induction", len(found.of_class("induction")))
     record.put("n_previous_token", len(found.of_class("previous-token")))
-    record.put("share_named", proportion(named, len(classes)))
-    record.put("share_named_random", _named_at_random(found))
+    record.put("share_named", named)
+    record.put("share_named_random", at_random)
+    if "shuffled" in at_random:
+        above = difference_of_proportions(named, at_random["shuffled"])
+        record.put("named_above_random", above)
+    else:
+        record.skip("named_above_random", "no models with random weights were run")
     record.put(
         "above_random",
         {
@@ -70,10 +76,12 @@ def specialisation(
     )
     _generality(found, record)
     record.put("place_scores_again", _again(model, found, settings.seed))
-    record.put("text", on_text(model, material, settings))
+    looked_at = on_text(model, material, settings)
+    record.put("text", looked_at)
+    record.put("text_heads", text_heads(looked_at))
 
 
-def _named_at_random(found: Taxonomy) -> dict[str, Any]:
+def _named_at_random(found: Taxonomy) -> dict[str, Interval]:
     """Kind of random weights -> share of its heads that any class of patterns would name."""
     shares = {}
     for weights, control in found.control.items():
@@ -180,11 +188,8 @@ def text_heads(table: Sequence[dict[str, Any]]) -> dict[str, list[str]]:
     """Kind -> heads that look there beyond position: lower end above 0, and more than 2%."""
     found: dict[str, list[str]] = {}
     for row in table:
-        one = row["beyond_position"]
-        low, estimate = (
-            (one.low, one.estimate) if isinstance(one, Interval) else (one["low"], one["estimate"])
-        )
-        if low is not None and low > 0 and estimate > _LEAST_MASS:
+        one: Interval = row["beyond_position"]
+        if one.low > 0 and one.estimate > _LEAST_MASS:
             found.setdefault(row["kind"], []).append(row["head"])
     return found
 
