@@ -26,7 +26,7 @@ CHECKOUT = Path(__file__).resolve().parents[1]
 
 # No deadline: the first example of a test pays for torch's first use of a kernel.
 # `make test` repeats the same few examples of a test that names no number; `make test-all` more.
-for name, examples in (("repeatable", 20), ("thorough", 100)):
+for name, examples in (("repeatable", 40), ("thorough", 100)):
     settings.register_profile(
         name,
         derandomize=True,

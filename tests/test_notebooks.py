@@ -107,6 +107,7 @@ def test_it_keeps_the_form_of_the_course(path: Path) -> None:
     code = [cell.source for cell in notebook.cells if cell.cell_type == "code"]
     assert re.match(r'MODEL = "(ioi-mini|induction-2l|shakespeare-small)"', code[0])
     text = "\n".join(c.source for c in notebook.cells if c.cell_type == "markdown")
+    assert not re.search(r"TODO|FIXME|XXX|TEXT AFTER", text), "unfinished text"
     for part in ("What you will know", "**Time:**", "Exercise 1", "Questions", "## Further"):
         assert part in text
     assert re.search(r"[Bb]reak (it|things) on purpose", text)
