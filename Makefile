@@ -24,7 +24,7 @@ INSTALL_PACKAGE := -m pip install --quiet --no-deps --no-build-isolation --edita
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help ioi test test-all test-tracr test-peers lint bench bench-edges bench-eap peers lab notebooks clean
+.PHONY: help ioi test test-all test-tracr test-peers lint bench bench-edges bench-eap bench-sae peers lab notebooks clean
 .DELETE_ON_ERROR:
 
 help: ## Show this list
@@ -43,8 +43,10 @@ test-all: $(DEV) ## Run every test, and test-peers (without it if ARGS choose)
 test-tracr: $(TRACR_OK) ## Test the loader of compiled programs with Tracr itself
 	@OMP_NUM_THREADS=1 $(TRACR)/bin/python -m pytest tests/test_tracr.py $(ARGS)
 
-test-peers: $(PEERS_OK) ## Hold our definitions to those of TransformerLens
+test-peers: $(PEERS_OK) $(call PEER_OF,saelens) $(call PEER_OF,sparsify) ## Hold our definitions and files to those of our peers
 	@OMP_NUM_THREADS=1 $(PEERS)/bin/python -m pytest tests/test_peer_parity.py $(ARGS)
+	@OMP_NUM_THREADS=1 PYTHONPATH=src $(PEERS)-saelens/bin/python -m pytest tests/test_saelens_parity.py $(ARGS)
+	@OMP_NUM_THREADS=1 PYTHONPATH=src $(PEERS)-sparsify/bin/python -m pytest tests/test_sparsify_parity.py $(ARGS)
 
 lint: $(DEV) ## Check style, format and types
 	@$(BIN)/ruff check .
@@ -60,7 +62,10 @@ bench-edges: $(PEERS_OK) ## Time all edges, exactly, beside one full run for eac
 bench-eap: $(PACKAGE) $(call PEER_OF,4) $(call PEER_OF,autocircuit) ## Time edge attribution beside TransformerLens 4 and AutoCircuit
 	@$(BIN)/python benchmarks/eap.py $(ARGS)
 
-peers: $(PEERS_OK) $(foreach name,4 nnsight autocircuit,$(call PEER_OF,$(name))) ## Set up every benchmark's peers
+bench-sae: $(PACKAGE) $(call PEER_OF,saelens) $(call PEER_OF,sparsify) ## Time a dictionary's training step beside SAELens and sparsify
+	@$(BIN)/python benchmarks/sae.py $(ARGS)
+
+peers: $(PEERS_OK) $(foreach name,4 nnsight autocircuit saelens sparsify,$(call PEER_OF,$(name))) ## Set up every benchmark's peers
 
 lab: $(DEV) ## Open the notebooks
 	@$(BIN)/jupyter lab $(if $(filter 0,$(shell id -u)),--allow-root) notebooks

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from cutaway.evidence import proportion
+from cutaway.sae.examples import FeatureDirections, FeatureExamples
 from cutaway.views import (
     AttentionExample,
     AttentionView,
@@ -15,6 +17,7 @@ from cutaway.views import (
     Prose,
     View,
 )
+from cutaway.views.feature_browser import FeatureBrowserView, FeatureLabel
 from sample_report import patterns
 
 EVIL = "<script>alert(1)</script></script>\"'&<img src=x onerror=alert(1)>"
@@ -105,6 +108,34 @@ def coloured(**changes: object) -> ColouredTokensView:
         "value_label": "nats",
     }
     return ColouredTokensView(**{**fields, **changes})
+
+
+def features(n_features: int = 6, **changes: object) -> FeatureBrowserView:
+    """Feature 0 fires on everything, the last one never; feature 1 is described by a rule."""
+    rng = np.random.default_rng(0)
+    shape = (n_features, 3, 4)
+    tokens, values = rng.integers(0, 4, size=shape), rng.random(shape).astype(np.float32)
+    tokens[:, :, 1], values[:, :, 1] = 3, 1.0
+    tokens[-1], values[-1] = -1, 0.0
+    tokens[1, 0] = (-1, 2, 1, 0)
+    k = np.tile([2, 3], (n_features, 1))
+    by = np.tile(np.float32([1.5, -0.25]), (n_features, 1))
+    near = np.tile([0, 1], (n_features, 1))
+    label = FeatureLabel(f"on {EVIL}", proportion(9, 10), proportion(3, 4))
+    fields: dict[str, object] = {
+        "words": TOKENS,
+        "examples": FeatureExamples(
+            1, 2, tokens, values, np.array([0, 0, 1]), rng.integers(0, 9, size=(n_features, 5))
+        ),
+        "density": np.linspace(1, 0, n_features),
+        "maximum": np.linspace(2, 0, n_features),
+        "labels": [None, label, *[None] * (n_features - 2)],
+        "directions": FeatureDirections(k, by, k, -by, near, np.abs(by)),
+        "effects": {f"effect {EVIL}": [proportion(i % 6, 10) for i in range(n_features)]},
+        "title": f"Features {EVIL}",
+        "caption": EVIL,
+    }
+    return FeatureBrowserView(**(fields | changes))  # type: ignore[arg-type]
 
 
 def all_views() -> Prose:

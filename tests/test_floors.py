@@ -55,6 +55,7 @@ NEIGHBOURS = {
     ("patching", "tasks"),  # an intervention needs a task's prompts and metric
     ("circuits", "attribution"),  # discovery starts from attribution scores
     ("lenses", "training"),  # a tuned lens is trained by the same loop
+    ("sae", "training"),  # runs of dictionaries are resumed as those of models are
     ("views", "findings"),  # data flows from findings to views: a page shows predictions graded
     ("cli", "dashboard"),  # one command opens it
     ("__main__", "cli"),

@@ -21,12 +21,20 @@ from sample_views import (
     coloured,
     dose_lines,
     dose_response,
+    features,
     lens_grid,
     map_with_details,
     per_prompt,
 )
 
-VIEWS: list[View] = [lens_grid(), map_with_details(), dose_response(), coloured(), attention(30)]
+VIEWS: list[View] = [
+    lens_grid(),
+    map_with_details(),
+    dose_response(),
+    coloured(),
+    attention(30),
+    features(),
+]
 
 
 def data_of(view: View) -> dict:

@@ -13,7 +13,8 @@ import cutaway
 CHECKOUT = Path(__file__).resolve().parents[1]
 PINNED = ["requirements.txt", "requirements-dev.txt"]
 PINNED += [
-    f"benchmarks/requirements-peers{which}.txt" for which in ("", "-4", "-nnsight", "-autocircuit")
+    f"benchmarks/requirements-peers{which}.txt"
+    for which in ("", "-4", "-nnsight", "-autocircuit", "-saelens", "-sparsify")
 ]
 PINNED += ["benchmarks/requirements-tracr.txt"]
 ALONE = {"requirements.txt", "benchmarks/requirements-peers-autocircuit.txt"}  # whole lists

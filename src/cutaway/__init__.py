@@ -62,7 +62,9 @@ _MODULES = {
     "hook_points": "cutaway.hook_points",
     "lenses": "cutaway.lenses",
     "probing": "cutaway.probing",
+    "sae": "cutaway.sae",
     "steering": "cutaway.steering",
+    "superposition": "cutaway.superposition",
     "tasks": "cutaway.tasks",
     "utils": "cutaway.utils",
     "values": "cutaway.patching.values",
@@ -74,7 +76,9 @@ if TYPE_CHECKING:
     from . import hook_points as hook_points
     from . import lenses as lenses
     from . import probing as probing
+    from . import sae as sae
     from . import steering as steering
+    from . import superposition as superposition
     from . import tasks as tasks
     from . import utils as utils
     from .attribution.agreement import agreement as agreement

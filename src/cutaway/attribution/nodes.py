@@ -9,6 +9,7 @@ neuron and position at once.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 
 import torch
 from jaxtyping import Float
@@ -16,7 +17,7 @@ from torch import Tensor
 
 from ..model.transformer import HookedTransformer
 from ..patching.effects import Effects, Mode
-from ..patching.measure import Progress, TellMemory
+from ..patching.measure import Progress, TellMemory, attachments
 from ..patching.memory import recorded_width
 from ..patching.site import Site
 from ..patching.sites import check_layers, get_site
@@ -30,7 +31,7 @@ from .gradients import Gradient, PairedRuns, Point, Window, points_between
 def attribute(
     model: HookedTransformer,
     task: Task,
-    site: str,
+    site: str | Site,
     *,
     positions: Positions = None,
     mode: Mode = "denoising",
@@ -56,7 +57,7 @@ def attribute(
         task: pairs of clean and corrupted prompts, and a metric that can be differentiated.
         site: as in `sweep`: "resid_pre", "resid_mid", "resid_post", "attn_out", "mlp_out",
             "embed", "pos_embed"; "z", "result", "q", "k", "v", "pattern", "attn_scores" (by
-            head); "mlp_pre", "mlp_post" (by neuron).
+            head); "mlp_pre", "mlp_post" (by neuron); or a `Site` of one's own.
         positions: as in `sweep`.
         mode: "denoising" has the corrupted run as base; "noising" the clean one.
         layers: which layers; None means all.
@@ -95,7 +96,7 @@ def attribute(
     return estimated_effects(
         model,
         task,
-        site=site,
+        site=chosen.name,
         axes=axes_of(model.cfg, chosen, at_layers, targets),
         mode=mode,
         per_prompt=run_bytes(model, task) + estimator.site_bytes(task),
@@ -122,17 +123,25 @@ class _Nodes:
         self.site = get_site("z", model.cfg) if site.name == "result" else site
         self.model, self.targets, self.points = model, targets, points
         self.hooks = [self.site.hook(model.cfg, layer) for layer in layers]
+        self.attachments = attachments([self.site])
 
     def site_bytes(self, task: Task) -> int:
         """Bytes of one prompt's values at the site, their changes and gradients."""
         window = Window.of(task, slice(0, len(task)))
         cfg, hooks = self.model.cfg, dict.fromkeys(self.hooks)
-        width = sum(recorded_width(cfg, hook, window.end) for hook in hooks)
+        own = {hook: n for one in self.attachments for hook, n in one.widths(cfg).items()}
+        width = sum(own.get(hook) or recorded_width(cfg, hook, window.end) for hook in hooks)
         n_results = len(self.hooks) * self.site.units(cfg) * len(self.targets)
         size = max(torch.empty((), dtype=self.model.dtype).element_size(), 4)
         return size * (5 * width * len(window) + 4 * n_results)
 
     def __call__(self, pair: PairedRuns, report: Progress) -> Estimate:
+        with ExitStack() as stack:
+            for one in self.attachments:
+                stack.enter_context(one.attached(self.model))
+            return self._estimate(pair, report)
+
+    def _estimate(self, pair: PairedRuns, report: Progress) -> Estimate:
         hooks = list(dict.fromkeys(self.hooks))
         # The two embeddings are added: their gradients are one.
         at = ["hook_embed" if hook == "hook_pos_embed" else hook for hook in hooks]

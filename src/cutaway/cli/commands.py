@@ -47,9 +47,21 @@ COMMANDS = (
     ),
     Command(
         "run shakespeare",
-        "small models of Shakespeare: every finding, measured",
+        "small models of Shakespeare: all findings, measured",
         "cutaway.experiments.shakespeare.settings:ShakespeareSettings",
         "cutaway.experiments.shakespeare.run:run_shakespeare",
+    ),
+    Command(
+        "run superposition",
+        "toy models: more features than dimensions",
+        "cutaway.experiments.superposition.settings:SuperpositionSettings",
+        "cutaway.experiments.superposition.run:run_superposition",
+    ),
+    Command(
+        "run sae",
+        "dictionaries, and the features that carry an answer",
+        "cutaway.experiments.sae_study.settings:SaeStudySettings",
+        "cutaway.experiments.sae_study.run:run_sae",
     ),
     Command(
         "attention",
@@ -129,6 +141,38 @@ COMMANDS = (
         "cutaway.experiments.circuits.settings:DrawSettings",
         "cutaway.experiments.circuits.draw:run_draw",
         is_study=False,
+    ),
+    Command(
+        "sae train",
+        "dictionaries of features; stopped, it goes on",
+        "cutaway.experiments.dictionaries.train_settings:SaeTrainSettings",
+        "cutaway.cli.dictionaries:train",
+        is_study=False,
+    ),
+    Command(
+        "sae eval",
+        "how good a dictionary is, beside its baselines",
+        "cutaway.experiments.dictionaries.evaluate_settings:EvaluateDictionarySettings",
+        "cutaway.experiments.dictionaries.evaluate:run_evaluate",
+    ),
+    Command(
+        "sae recover",
+        "train dictionaries where the features are known",
+        "cutaway.experiments.dictionaries.recover_settings:RecoverSettings",
+        "cutaway.experiments.dictionaries.recover:run_recover",
+    ),
+    Command(
+        "sae convert",
+        "a dictionary for SAELens or sparsify, or from them",
+        "cutaway.experiments.dictionaries.convert_settings:ConvertSettings",
+        "cutaway.experiments.dictionaries.convert:run_convert",
+        is_study=False,
+    ),
+    Command(
+        "sae features",
+        "every feature of a dictionary, on one page",
+        "cutaway.experiments.dictionaries.features_settings:FeaturesSettings",
+        "cutaway.experiments.dictionaries.features:run_features",
     ),
     Command(
         "calibrate heads",

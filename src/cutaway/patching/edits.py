@@ -17,7 +17,7 @@ from ..tasks.task import Task
 from .cone import Cone
 from .measure import Batch
 from .site import Site
-from .sites import get_site
+from .sites import SITES, get_site
 from .targets import Positions, choose_targets
 from .values import Place, Value, as_value
 
@@ -33,10 +33,10 @@ class Intervention:
         >>> Intervention("resid_post", 4, value=Add(direction), positions="END")
     """
 
-    site: str
-    """As `sweep` names them: "z", "resid_pre", "mlp_post", ..."""
+    site: str | Site
+    """As `sweep` names them: "z", "resid_pre", "mlp_post", ...; or a `Site`."""
     layer: int = 0
-    """Which layer; of "embed" and "pos_embed" 0."""
+    """Which layer; of sites that belong to none, such as "embed", 0."""
     value: str | Value = "patch"
     """What is put there: see `cutaway.patching.values`."""
     units: Units = None
@@ -49,13 +49,15 @@ class Intervention:
     @property
     def name(self) -> str:
         """As in "zero z 9.6 9.9 at END"."""
-        units = [] if self.units is None else _listed(self.units)
-        where = [f"{self.layer}.{unit}" for unit in units]
-        if not where:
-            where = [] if self.site in ("embed", "pos_embed") else [str(self.layer)]
+        units = [] if self.units is None else list(map(str, _listed(self.units)))
+        site = SITES.get(self.site) if isinstance(self.site, str) else self.site
+        where = units
+        if site is None or site.has_layers():
+            where = [f"{self.layer}.{unit}" for unit in units] or [str(self.layer)]
         at = [] if self.positions is None else ["at", *map(str, _listed(self.positions))]
         keys = [] if self.keys is None else ["from", *map(str, _listed(self.keys))]
-        return " ".join([as_value(self.value).name, self.site, *where, *at, *keys])
+        named = str(self.site) if site is None else site.name
+        return " ".join([as_value(self.value).name, named, *where, *at, *keys])
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,7 @@ class Edit:
 
     site: Site
     layer: int
+    """The first layer that has to be run for it."""
     hook: str
     value: Value
     units: Bool[Tensor, " unit"] | None
@@ -91,7 +94,7 @@ class Edit:
             value = shared.setdefault(one.value, value)
         return cls(
             site,
-            one.layer,
+            site.first_layer(one.layer),
             site.hook(cfg, one.layer),
             value,
             _unit_mask(cfg, site, one),
@@ -186,7 +189,7 @@ def _unit_mask(cfg: ModelConfig, site: Site, one: Intervention) -> Bool[Tensor, 
             )
         mask[unit] = True
     if not units:
-        raise ValueError(f"{one.site} of layer {one.layer}: the list of units is empty.")
+        raise ValueError(f"{site.name} of layer {one.layer}: the list of units is empty.")
     return mask
 
 

@@ -117,9 +117,10 @@ class Effects:
     def _ranked(self, level: float, seed: int, kept: NDArray[np.bool_]) -> list[Effect]:
         effect, low, high = self.interval(level, seed)
         order = np.argsort(-np.abs(effect), axis=None, kind="stable")
+        places = list(np.ndindex(effect.shape))  # one, (), where there are no axes
         return [
             Effect(self._labels(index), float(effect[index]), float(low[index]), float(high[index]))
-            for index in zip(*np.unravel_index(order, effect.shape), strict=True)
+            for index in (places[number] for number in order)
             if kept[index]
         ]
 

@@ -15,7 +15,15 @@ from ..tasks.task import Task
 from .cone import Cone, Entry
 from .edits import Edit, Intervention, Replacement, merged
 from .effects import Axis, Effects, Mode
-from .measure import POSITIONS_AT_FULL_RATE, Batch, Hook, Measurement, Progress, TellMemory
+from .measure import (
+    POSITIONS_AT_FULL_RATE,
+    Batch,
+    Hook,
+    Measurement,
+    Progress,
+    TellMemory,
+    attachments,
+)
 from .memory import recorded_width
 from .targets import windows
 from .values import Value
@@ -100,22 +108,26 @@ def run_cases(
     shared: dict[Any, Value] = {}
     compiled = [merged([Edit.of(model.cfg, task, one, shared) for one in case]) for case in cases]
     hooks = [edit.hook for case in compiled for edit in case]
+    sites = [edit.site for case in compiled for edit in case]
     held = _held_by_values(model.cfg, task, compiled)
-    measurement = Measurement(model, task, mode, hooks, max_memory, held, tell_memory=tell_memory)
+    measurement = Measurement(
+        model, task, mode, hooks, max_memory, held, tell_memory=tell_memory, sites=sites
+    )
     patched = torch.empty(len(cases), len(task), dtype=torch.float64)
     done, total = 0, len(cases) * len(task)
     with measurement.arithmetic():
         for batch in measurement.batches():
             into = patched[:, batch.prompts]
             into.copy_(batch.base_metric)
-            values = _prepared(measurement, batch, compiled)
-            for case_of, prompt, start, layer in _groups(batch, compiled):
-                into[case_of, prompt] = _run_group(
-                    batch, compiled, values, case_of, prompt, start, layer
-                )
-                done += len(case_of)
-                if progress is not None:
-                    progress(done / total)
+            with measurement.attached():
+                values = _prepared(measurement, batch, compiled)
+                for case_of, prompt, start, layer in _groups(batch, compiled):
+                    into[case_of, prompt] = _run_group(
+                        batch, compiled, values, case_of, prompt, start, layer
+                    )
+                    done += len(case_of)
+                    if progress is not None:
+                        progress(done / total)
     if progress is not None:
         progress(1.0)
     return patched, measurement
@@ -123,10 +135,11 @@ def run_cases(
 
 def _held_by_values(cfg: ModelConfig, task: Task, cases: Sequence[Sequence[Edit]]) -> int:
     """Numbers per position that values hold for themselves, each for every hook it is put at."""
-    places = {
-        (id(edit.value), edit.hook) for case in cases for edit in case if edit.value.holds_values
-    }
-    return sum(recorded_width(cfg, hook, task.clean.shape[1]) for _, hook in places)
+    edits = [edit for case in cases for edit in case if edit.value.holds_values]
+    needed = attachments(edit.site for edit in edits)
+    own = {hook: width for one in needed for hook, width in one.widths(cfg).items()}
+    places, n_pos = {(id(edit.value), edit.hook) for edit in edits}, task.clean.shape[1]
+    return sum(own.get(hook) or recorded_width(cfg, hook, n_pos) for _, hook in places)
 
 
 def _prepared(

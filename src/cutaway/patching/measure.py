@@ -6,8 +6,8 @@ whose change enters the stream at one place, and this is where rows become numbe
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +24,7 @@ from .cone import BaseRun, Cone, DivergedRun, Entry, RecordedRun
 from .effects import Mode
 from .memory import MemoryPlan, Workload, plan_memory, recorded_width
 from .precision import Precision, arithmetic, check_precision, in_bfloat16
+from .site import Attachment, Site
 from .values import Preparation
 
 Progress = Callable[[float], None]
@@ -106,6 +107,12 @@ def check_metric(model: HookedTransformer, task: Task) -> None:
                 f"the metric {metric.name!r} reads {what} {int(wrong[0])}, but "
                 f"{known.format(n=n)}, counted from 0."
             )
+
+
+def attachments(sites: Iterable[Site]) -> list[Attachment]:
+    """What sites need attached, each once."""
+    needed = (site.attachment for site in sites)
+    return list(dict.fromkeys(one for one in needed if one is not None))
 
 
 @dataclass(frozen=True)
@@ -202,6 +209,7 @@ class Measurement:
         precision: of the products; see `precision.py`.
         tell_memory: called before anything is run, with the bytes that will be held at most
             beside the weights.
+        sites: whose attachments are there while runs are recorded, if they have any.
     """
 
     def __init__(
@@ -214,6 +222,7 @@ class Measurement:
         extra_per_prompt: int = 0,
         precision: Precision = "float32",
         tell_memory: TellMemory | None = None,
+        sites: Sequence[Site] = (),
     ) -> None:
         check_no_hooks(model)
         check_mode(mode)
@@ -223,12 +232,18 @@ class Measurement:
         self.exact_model = model
         self.model = in_bfloat16(model) if precision == "bfloat16" else model
         self.hooks = list(dict.fromkeys(hooks))
+        self.attachments = attachments(sites)
         n_prompts, n_pos = task.clean.shape
         n_logits = task.metric.positions.shape[1] * (
             model.cfg.d_vocab if task.metric.tokens is None else task.metric.tokens.shape[1]
         )
-        recorded = sum(recorded_width(model.cfg, hook, n_pos) for hook in self.hooks)
-        work = Workload(n_prompts, n_pos, n_logits, recorded, extra_per_prompt)
+        own = {hook: n for one in self.attachments for hook, n in one.widths(model.cfg).items()}
+        recorded = sum(
+            own.get(hook) or recorded_width(model.cfg, hook, n_pos) for hook in self.hooks
+        )
+        # In passing: the value itself, what is put in place, their difference, a mask.
+        working = 4 * sum(own.values())
+        work = Workload(n_prompts, n_pos, n_logits, recorded, extra_per_prompt, working)
         self.memory = plan_memory(model.cfg, work, model.dtype, model.device, max_memory)
         if tell_memory is not None:
             tell_memory(self.memory.predicted_peak)
@@ -242,7 +257,17 @@ class Measurement:
     def batches(self) -> Iterator[Batch]:
         """Every batch; afterwards `clean` and `corrupted` hold both runs' metric."""
         for prompts in self.slices():
-            yield self._batch(prompts)
+            with self.attached():
+                batch = self._batch(prompts)
+            yield batch
+
+    @contextmanager
+    def attached(self) -> Iterator[None]:
+        """Inside, the model has the hook points that the sites need."""
+        with ExitStack() as stack:
+            for one in self.attachments:
+                stack.enter_context(one.attached(self.model))
+            yield
 
     def arithmetic(self) -> AbstractContextManager[None]:
         """Batches and cones run inside it, so that products have the chosen precision."""

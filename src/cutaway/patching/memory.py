@@ -95,6 +95,8 @@ class Workload:
     """Numbers per position that each of the two runs records beside what every cone needs."""
     extra: int = 0
     """Numbers per position and prompt that are held beside the runs."""
+    working: int = 0
+    """Numbers per position that a run, or a cone, holds in passing beside the model's own."""
 
 
 def recorded_width(cfg: ModelConfig, hook: str, n_pos: int) -> int:
@@ -140,8 +142,8 @@ def plan_memory(
     recorded = cfg.n_layers * (2 * cfg.d_model + kv) + 3 * work.recorded + work.extra
     hidden = 0 if cfg.attn_only else (3 if cfg.gated_mlp else 2) * cfg.d_mlp
     # A whole run holds one layer's working values as well.
-    per_prompt = n_pos * size * (recorded + 6 * width + hidden + cfg.n_heads * n_pos)
-    row_position = size * (12 * width + kv + hidden + 2 * cfg.n_heads * n_pos)
+    per_prompt = n_pos * size * (recorded + 6 * width + hidden + cfg.n_heads * n_pos + work.working)
+    row_position = size * (12 * width + kv + hidden + 2 * cfg.n_heads * n_pos + work.working)
     row_key = size * 2 * kv * cfg.heads_per_group
     n_batch = int(min(work.n_prompts, allowed // 2 // per_prompt))
     row_logits = 3 * size * work.n_logits

@@ -9,14 +9,17 @@ the stream it is the difference itself; for a part of a head, the head is comput
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar, Protocol
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from ..model.config import ModelConfig
+from ..model.transformer import HookedTransformer
 from .cone import BaseRun, Cone, Entry, RecordedRun
 from .values import Place, Value
 
@@ -72,15 +75,39 @@ class Rows:
         return torch.where(here.view(*here.shape, *[1] * (old.ndim - 2)), new, old)
 
 
+class Attachment(Protocol):
+    """Hook points that models do not have by themselves. Equal ones are attached once."""
+
+    def __hash__(self) -> int: ...
+
+    def widths(self, cfg: ModelConfig) -> Mapping[str, int]:
+        """The hook points' names, each with the numbers that pass it at a position."""
+        ...
+
+    def attached(self, model: HookedTransformer) -> AbstractContextManager[Any]:
+        """Inside, the model has them. Where nothing is attached to them in turn, it computes what
+        it always does."""
+        ...
+
+
 @dataclass(frozen=True)
 class Site(ABC):
-    """One kind of value that can be replaced."""
+    """One kind of value that can be replaced.
+
+    The sites that every model has are listed by name in `sites.py`. A subclass elsewhere is one
+    more, and is given to `sweep`, `Intervention` and `attribute` as an object: it says where its
+    values pass, and what a change of them adds to the stream. Values that a model does not compute
+    by itself pass hook points of the site's `attachment`.
+    """
 
     name: str
     """Short hook name, as in `cache[name, layer]`."""
 
     axes: ClassVar[tuple[str, ...]] = ("position", "d")
     """The axes of its values behind the prompt; "unit" is the one that its parts are counted on."""
+    sparse: ClassVar[bool] = False
+    """Whether most replacements of a single part change nothing, so that it is worth asking
+    `first_change` before they are run."""
 
     def missing_in(self, cfg: ModelConfig) -> str | None:
         """Why models of this shape do not compute the value; None if they do."""
@@ -124,6 +151,15 @@ class Site(ABC):
                 f"{kind} has {value.width} numbers, the last axis of {self.name} has {width}."
             )
 
+    @property
+    def attachment(self) -> Attachment | None:
+        """What gives models the hook points that the site needs and they do not have."""
+        return None
+
+    def first_layer(self, layer: int) -> int:
+        """The first layer that has to be run for the value to be computed."""
+        return layer
+
     @abstractmethod
     def hook(self, cfg: ModelConfig, layer: int) -> str:
         """Where the value passes in a run."""
@@ -139,3 +175,15 @@ class Site(ABC):
     @abstractmethod
     def change(self, rows: Rows) -> Float[Tensor, "row window d_model"]:
         """What each row's replacement adds there."""
+
+    def first_change(self, rows: Rows, since: Int[Tensor, " row"]) -> Int[Tensor, "row unit"]:
+        """Of sparse sites: the first position at which replacing a unit changes it.
+
+        Args:
+            rows: one for each prompt and position; `unit` is not looked at.
+            since: the first position that counts, of each row.
+
+        Returns:
+            Positions in the prompt; past its end where nothing changes.
+        """
+        raise NotImplementedError(f"{self.name} is not sparse.")

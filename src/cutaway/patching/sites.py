@@ -120,18 +120,20 @@ SITES: dict[str, Site] = {
 }
 
 
-def get_site(name: str, cfg: ModelConfig) -> Site:
-    """The site of that name.
+def get_site(site: str | Site, cfg: ModelConfig) -> Site:
+    """The site of that name; one that is given as an object passes, if the model has it.
 
     Raises:
         ValueError: no such site, or this kind of model does not have it.
     """
-    if name not in SITES:
-        raise ValueError(f"there is no site {name!r}; sites are {', '.join(SITES)}.")
-    reason = SITES[name].missing_in(cfg)
+    if not isinstance(site, Site):
+        if not isinstance(site, str) or site not in SITES:
+            raise ValueError(f"there is no site {site!r}; sites are {', '.join(SITES)}.")
+        site = SITES[site]
+    reason = site.missing_in(cfg)
     if reason is not None:
-        raise ValueError(f"{cfg.model_name} has no {name}: {reason}.")
-    return SITES[name]
+        raise ValueError(f"{cfg.model_name} has no {site.name}: {reason}.")
+    return site
 
 
 def check_layers(cfg: ModelConfig, site: Site, layers: int | Sequence[int] | None) -> list[int]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float, Int
@@ -25,7 +26,7 @@ from .values import Value, as_value
 def sweep(
     model: HookedTransformer,
     task: Task,
-    site: str,
+    site: str | Site,
     value: str | Value = "patch",
     *,
     positions: Positions = None,
@@ -50,7 +51,7 @@ def sweep(
             positions); "embed", "pos_embed" (over positions); a part of heads: "z", "result",
             "q", "k", "v", "pattern", "attn_scores" (over layers and heads; k and v over
             key-value heads; a pattern's position is its query); "mlp_pre", "mlp_post" (over
-            layers and neurons).
+            layers and neurons). Or a `Site` of one's own, such as `ca.sae.features(dictionary)`.
         value: what is put there: "patch" (the other run's value), "zero", "mean", "resample", or
             a `Value` such as `Add(vector)`, `Scale(0.5)`, `Remove(direction)`.
         positions: "all" replaces a value at all positions at once; "each" at every token index
@@ -90,11 +91,13 @@ def sweep(
         positions = "all"
     targets = choose_targets(task, positions)
     if keys is not None and "key" not in chosen.axes:
-        raise ValueError(f"keys={keys!r} is for pattern and attn_scores; the site is {site}.")
+        raise ValueError(
+            f"keys={keys!r} is for pattern and attn_scores; the site is {chosen.name}."
+        )
     key_targets = None if keys is None else choose_targets(task, keys)
     hooks = [hook for layer in layers for hook in chosen.hooks(model.cfg, layer)]
     measurement = Measurement(
-        model, task, mode, hooks, max_memory, precision=precision, tell_memory=tell_memory
+        model, task, mode, hooks, max_memory, 0, precision, tell_memory, sites=[chosen]
     )
     run = _Sweep(measurement, chosen, put, layers, group, targets, key_targets, progress)
     axes = axes_of(model.cfg, chosen, layers, targets, key_targets, group)
@@ -108,12 +111,12 @@ def sweep(
     }
     if precision == "bfloat16":
         sample = random.Random(0).randrange(len(layers))
-        exact = Measurement(model, task, mode, hooks, max_memory)
+        exact = Measurement(model, task, mode, hooks, max_memory, sites=[chosen])
         again = _Sweep(exact, chosen, put, [layers[sample]], group, targets, key_targets, None)
         of_layer = exact.corrected(again.run())[0]
         settings |= MeasuredError.of(patched[sample], of_layer).settings()
     return Effects(
-        site=site,
+        site=chosen.name,
         axes=axes,
         patched=patched.reshape(*(len(axis.labels) for axis in axes), len(task)),
         settings=settings,
@@ -131,6 +134,28 @@ def _check_group(model: HookedTransformer, site: Site, n: int) -> int:
             f"neurons_per_group={n} does not divide the {site.units(model.cfg)} neurons of a layer."
         )
     return n
+
+
+@dataclass(frozen=True)
+class _Pairs:
+    """Prompts, each with an option of what is replaced, whose cones share a window."""
+
+    start: int
+    """The first position that changes in any of them."""
+    option: Int[Tensor, " pair"]
+    prompt: Int[Tensor, " pair"]
+    since: Int[Tensor, " pair"]
+    """The first position that changes in each."""
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """The same for single units."""
+
+    start: int
+    unit: Int[Tensor, " row"]
+    option: Int[Tensor, " row"]
+    prompt: Int[Tensor, " row"]
 
 
 class _Sweep:
@@ -173,22 +198,29 @@ class _Sweep:
         return self.patched
 
     def _run_batch(self, batch: Batch) -> None:
-        groups, value = self._groups(batch), self._prepared(batch)
+        pairs, value = self._pairs(batch), self._prepared(batch)
         for i, layer in enumerate(self.layers):
             into = self.patched[i, :, :, batch.prompts]
             into.copy_(batch.base_metric)  # stands where nothing can change
-            for start, option, prompt in groups:
-                self._run_group(batch, layer, value, start, option, prompt, into)
+            groups = list(self._rows(batch, layer, value, pairs))
+            for n, rows in enumerate(groups):
+                self._run_rows(batch, layer, value, rows, into)
+                self._report(layer, batch, (n + 1) / len(groups))
             self._done += self._cost(layer) * len(batch.base_metric)
-            if self.progress is not None:
-                self.progress(self._done / self._total)
+            self._report(layer, batch, 0.0)
+
+    def _report(self, layer: int, batch: Batch, share: float) -> None:
+        if self.progress is not None:
+            more = share * self._cost(layer) * len(batch.base_metric)
+            self.progress((self._done + more) / self._total)
 
     def _prepared(self, batch: Batch) -> Value:
         hooks = [self.site.hook(batch.model.cfg, layer) for layer in self.layers]
-        return self.value.prepare(self.measurement.preparation(batch, hooks))
+        with self.measurement.attached():
+            return self.value.prepare(self.measurement.preparation(batch, hooks))
 
-    def _groups(self, batch: Batch) -> list[tuple[int, Tensor, Tensor]]:
-        """(start, options, prompts) of cones that begin at about the same position."""
+    def _pairs(self, batch: Batch) -> list[_Pairs]:
+        """What is replaced in which prompts, together where cones begin at about one position."""
         starts = torch.zeros(self.n_options, len(batch.base_metric), dtype=torch.long)
         never = torch.iinfo(torch.long).max
         for index in (self.at, self.key):  # nothing changes before the query, or before the key
@@ -202,37 +234,84 @@ class _Sweep:
         option, prompt = (starts <= batch.last_read).nonzero(as_tuple=True)
         starts = starts[option, prompt]
         lengths = batch.last_read[prompt] + 1 - starts
-        full = POSITIONS_AT_FULL_RATE.get(batch.model.device.type, 1024) / self.n_units
-        return [(start, option[of], prompt[of]) for start, of in windows(starts, lengths, full)]
+        full = POSITIONS_AT_FULL_RATE.get(batch.model.device.type, 1024)
+        cones = 1 if self.site.sparse else self.n_units  # of each pair
+        return [
+            _Pairs(start, option[of], prompt[of], starts[of])
+            for start, of in windows(starts, lengths, full / cones)
+        ]
 
-    def _run_group(
+    def _rows(self, batch: Batch, layer: int, value: Value, pairs: list[_Pairs]) -> Iterator[_Rows]:
+        """What is run: every unit of every pair; of sparse sites only those that change."""
+        if not self.site.sparse:
+            for of in pairs:
+                unit = torch.arange(self.n_units).repeat_interleave(len(of.prompt))
+                option, prompt = of.option.repeat(self.n_units), of.prompt.repeat(self.n_units)
+                yield _Rows(of.start, unit, option, prompt)
+            return
+        found = [self._changing(batch, layer, value, of) for of in pairs]
+        if not found:
+            return
+        unit, option, prompt, starts = (torch.cat(part) for part in zip(*found, strict=True))
+        lengths = batch.last_read[prompt] + 1 - starts
+        full = POSITIONS_AT_FULL_RATE.get(batch.model.device.type, 1024)
+        for start, rows in windows(starts, lengths, full):
+            yield _Rows(start, unit[rows], option[rows], prompt[rows])
+
+    def _changing(
+        self, batch: Batch, layer: int, value: Value, of: _Pairs
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """(unit, option, prompt, first change) of all that change before the last read."""
+        everything = torch.zeros(len(of.prompt), 1, dtype=torch.long)
+        found = []
+        for cone, rows in batch.chunks(of.prompt, of.start):
+            replaced = self._replaced(
+                batch, cone, layer, everything[rows], value, of.option[rows], of.prompt[rows]
+            )
+            since = of.since[rows].to(cone.prompts.device)
+            first = self.site.first_change(replaced, since).cpu()  # [pair, unit]
+            pair, unit = (first <= batch.last_read[of.prompt[rows]][:, None]).nonzero(as_tuple=True)
+            found.append((unit, of.option[rows][pair], of.prompt[rows][pair], first[pair, unit]))
+        unit, option, prompt, starts = (torch.cat(part) for part in zip(*found, strict=True))
+        return unit, option, prompt, starts
+
+    def _replaced(
         self,
         batch: Batch,
+        cone: Cone,
         layer: int,
+        unit: Int[Tensor, "row member"],
         value: Value,
-        start: int,
-        option: Int[Tensor, " pair"],
-        prompt: Int[Tensor, " pair"],
-        into: Float[Tensor, "unit option prompt"],
-    ) -> None:
-        device = batch.base.tokens.device
-        unit = torch.arange(self.n_units).repeat_interleave(len(prompt))
-        option, prompt = option.repeat(self.n_units), prompt.repeat(self.n_units)
-        of_task = prompt + batch.prompts.start
+        option: Int[Tensor, " row"],
+        prompt: Int[Tensor, " row"],
+    ) -> Rows:
+        device, of_task = cone.prompts.device, prompt + batch.prompts.start
         at, key = (
             None if index is None else index[option, of_task].to(device)
             for index in (self.at, self.key)
         )
-        members = unit[:, None] * self.members + torch.arange(self.members)
-        members = members.to(device)
+        return Rows(cone, batch.source, layer, unit.to(device), value, at, key)
 
-        def change(cone: Cone, rows: slice) -> Tensor:
-            at_rows, key_rows = (None if x is None else x[rows] for x in (at, key))
-            replaced = Rows(cone, batch.source, layer, members[rows], value, at_rows, key_rows)
+    def _run_rows(
+        self,
+        batch: Batch,
+        layer: int,
+        value: Value,
+        rows: _Rows,
+        into: Float[Tensor, "unit option prompt"],
+    ) -> None:
+        members = torch.arange(self.members)
+
+        def change(cone: Cone, of: slice) -> Tensor:
+            unit = rows.unit[of][:, None] * self.members + members
+            replaced = self._replaced(
+                batch, cone, layer, unit, value, rows.option[of], rows.prompt[of]
+            )
             return self.site.change(replaced)
 
         entry = self.site.entry(batch.model.cfg, layer)
-        into[unit, option, prompt] = batch.measure(prompt, start, entry, change)
+        measured = batch.measure(rows.prompt, rows.start, entry, change)
+        into[rows.unit, rows.option, rows.prompt] = measured
 
 
 def _repeated(index: Tensor | None, n: int, outer: bool) -> Int[Tensor, "option prompt"] | None:

@@ -1,0 +1,1 @@
+"""`cutaway sae train`, `eval`, `features`, `convert`: dictionaries from the command line."""

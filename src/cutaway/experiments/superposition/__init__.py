@@ -1,0 +1,1 @@
+"""The superposition study: `cutaway run superposition`."""
