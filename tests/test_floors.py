@@ -40,6 +40,7 @@ FLOORS = {
     "superposition": 2,
     "training": 2,
     "tokens": 2,
+    "audit": 2,
     "views": 3,
     "findings": 3,
     "experiments": 4,
