@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,24 @@ class FinishedRun:
     folder: Path
     summary: tuple[str, ...]
     """The findings in words, each with its numbers."""
+
+
+def asked_for(settings: Any, hidden: Collection[str] = ()) -> dict[str, str]:
+    """What was asked for, in the words of the command line: without what is unset, empty or off,
+    and without where it runs and is saved.
+
+    Example:
+        >>> asked_for(HeadsSettings("ioi-mini", seed=1))["seed"]  # doctest: +SKIP
+        '1'
+    """
+    left_out = {"out", "device", "max_memory_gib", *hidden}
+    found = {}
+    for field in dataclasses.fields(settings):
+        value = getattr(settings, field.name)
+        text = " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+        if field.name not in left_out and value is not None and value is not False and text:
+            found[field.name.replace("_", " ")] = text
+    return found
 
 
 def origin(record: dict[str, Any], device: str) -> dict[str, str]:

@@ -10,6 +10,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from ..model.transformer import HookedTransformer
+from ..sae.token_rows import pieces
 from ..training import induction_corpus, ioi_corpus
 
 
@@ -73,6 +74,17 @@ def tokens_of_file(model: HookedTransformer, path: Path) -> list[int]:
             f"{', '.join(map(repr, unknown[:3]))}: give text of its own kind."
         )
     return tokenizer.encode(text)
+
+
+def pieces_of_file(
+    model: HookedTransformer, path: Path, n_ctx: int | None = None, fewest: int = 1
+) -> Int[Tensor, "piece pos"]:
+    """A text file in pieces of one length, BOS before each where the model wants it.
+
+    Raises:
+        ValueError: see `tokens_of_file` and `cutaway.sae.pieces`.
+    """
+    return pieces(model, tokens_of_file(model, path), n_ctx, fewest)
 
 
 def words_of(model: HookedTransformer, tokens: Int[Tensor, " pos"]) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from ...findings import RunFolder
 from ...views.calibration_data import CalibrationReportData
 from ...views.calibration_report import calibration_report
 from ...views.calibration_text import CONTROL, findings, markdown
-from ..saving import FinishedRun, origin
+from ..saving import FinishedRun, asked_for, origin
 from ..steps import Show, Steps, Tell
 from .marked_table import check_marks, write_between_marks
 from .settings import CalibrateSettings
@@ -41,7 +41,7 @@ def run_calibrate(
     with RunFolder.create(settings.out, settings.command, settings) as run:
         found = calibrate_all(settings, Steps(run, show))
         run.describe_model("known", found.digest)
-        described = {**_asked(settings), **origin(run.record, "cpu")}
+        described = {**asked_for(settings), **origin(run.record, "cpu")}
         timings = {**run.timings, "all": run.record["seconds"]}
         data = CalibrationReportData(found.trials, described, timings)
         summary = findings(data)
@@ -52,17 +52,6 @@ def run_calibrate(
     if settings.table is not None:
         write_between_marks(settings.table, table)
     return FinishedRun(run.path, summary)
-
-
-def _asked(settings: CalibrateSettings) -> dict[str, str]:
-    """What was asked for, in the words of the command line."""
-    return {
-        name.replace("_", " "): " ".join(map(str, value))
-        if isinstance(value, tuple)
-        else str(value)
-        for name, value in dataclasses.asdict(settings).items()
-        if value is not None and name != "out"
-    }
 
 
 def _numbers(data: CalibrationReportData) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from ...views.circuit_story_sentences import findings
 from ..circuits.prompts import search_and_test
 from ..ioi import published as published_ioi
 from ..opening import open_model
-from ..saving import FinishedRun, origin
+from ..saving import FinishedRun, asked_for, origin
 from ..steps import Show, Steps, Tell
 from ..tasks import check_baseline, check_task, example_of, labels_of, load_task
 from . import heads, study
@@ -63,7 +63,7 @@ def run_circuit(
                 "hours without a GPU. --methods eap eap-ig leaves them out."
             )
         story = _story(model, settings, steps, run)
-        described = {**_asked(settings), **origin(run.record, settings.device)}
+        described = {**asked_for(settings), **origin(run.record, settings.device)}
         timings = {**run.timings, "all": run.record["seconds"]}
         story = dataclasses.replace(story, settings=described, timings=timings)
         summary = findings(story)
@@ -158,14 +158,3 @@ def _scrubbed(
         return causal_scrub(
             model, task, ioi_mini_hypothesis(), features, within="template", seed=settings.seed
         )
-
-
-def _asked(settings: CircuitStudySettings) -> dict[str, str]:
-    """What was asked for, in the words of the command line."""
-    plain = dataclasses.asdict(settings)
-    found = {
-        name.replace("_", " "): " ".join(value) if isinstance(value, tuple) else str(value)
-        for name, value in plain.items()
-        if value is not None and name not in ("out", "device", "max_memory_gib")
-    }
-    return found

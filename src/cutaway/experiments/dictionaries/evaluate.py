@@ -22,7 +22,7 @@ from ...views.dictionary_data import DictionaryReportData
 from ...views.dictionary_report import dictionary_report
 from ...views.dictionary_sentences import findings, warnings
 from ..opening import open_model
-from ..saving import FinishedRun, origin
+from ..saving import FinishedRun, asked_for, origin
 from ..steps import Show, Steps, Tell
 from ..texts import words_of
 from .evaluate_settings import EvaluateDictionarySettings
@@ -93,7 +93,7 @@ def run_evaluate(
             label={"token": "the token itself", "previous": "the previous token"}.get(
                 settings.labels, ""
             ),
-            settings={**_asked(settings), **origin(run.record, settings.device)},
+            settings={**asked_for(settings), **origin(run.record, settings.device)},
             timings={**run.timings, "all": run.record["seconds"]},
         )
         summary = _save(run, data)
@@ -203,12 +203,3 @@ def _save(run: RunFolder, data: DictionaryReportData) -> tuple[str, ...]:
     run.save_arrays({"density": rows.density, "strength": np.asarray(rows.strength)})
     run.save_report(dictionary_report(data).html())
     return summary
-
-
-def _asked(settings: EvaluateDictionarySettings) -> dict[str, str]:
-    asked = dataclasses.asdict(settings)
-    return {
-        name.replace("_", " "): " ".join(value) if isinstance(value, tuple) else str(value)
-        for name, value in asked.items()
-        if value not in (None, "", ()) and name not in ("out", "device")
-    }

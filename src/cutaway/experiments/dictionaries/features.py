@@ -25,7 +25,7 @@ from ...views.feature_data import FeatureReportData
 from ...views.feature_report import feature_report
 from ...views.feature_sentences import findings
 from ..opening import open_model
-from ..saving import FinishedRun, origin
+from ..saving import FinishedRun, asked_for, origin
 from ..steps import Show, Steps, Tell
 from ..task_settings import TaskSettings
 from ..tasks import load_task
@@ -109,7 +109,7 @@ def run_features(
                 directions=directions,
                 effects=effects,
             ),
-            settings={**_asked(settings), **origin(run.record, settings.device)},
+            settings={**asked_for(settings), **origin(run.record, settings.device)},
             timings={**run.timings, "all": run.record["seconds"]},
         )
         summary = findings(data)
@@ -223,12 +223,3 @@ def _rows(read: ReadFeatures, effects: dict[str, list[Interval | None]]) -> list
             row |= {"precision": rule.precision, "recall": rule.recall}
         rows.append(row | {name: values[feature] for name, values in effects.items()})
     return rows
-
-
-def _asked(settings: FeaturesSettings) -> dict[str, str]:
-    asked = dataclasses.asdict(settings)
-    return {
-        name.replace("_", " "): str(value)
-        for name, value in asked.items()
-        if value not in (None, "") and name not in ("out", "device", "max_memory_gib")
-    }

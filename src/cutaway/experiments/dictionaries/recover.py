@@ -15,7 +15,7 @@ from ...sae.synthetic import SyntheticConfig, known_features
 from ...sae.training import DictionaryEvents
 from ...views.recovery_data import KindRow, RecoveryReportData
 from ...views.recovery_report import findings, recovery_report
-from ..saving import FinishedRun, origin
+from ..saving import FinishedRun, asked_for, origin
 from ..steps import Show, Steps, Tell
 from .recover_settings import RecoverSettings
 from .toy_truth import toy_features
@@ -73,7 +73,7 @@ def run_recover(
                 for name, one in found[0].evaluation.rows.items()
                 if name != "dictionary"
             },
-            settings={**_asked(settings), **origin(run.record, settings.device)},
+            settings={**asked_for(settings), **origin(run.record, settings.device)},
             timings={**run.timings, "all": run.record["seconds"]},
         )
         summary = findings(data)
@@ -175,14 +175,3 @@ def _kind_row(
 def _alive(one: Recovered) -> torch.Tensor:
     alive = torch.from_numpy(one.evaluation.dictionary.alive)
     return alive if bool(alive.any()) else ~alive
-
-
-def _asked(settings: RecoverSettings) -> dict[str, str]:
-    asked = dataclasses.asdict(settings)
-    return {
-        name.replace("_", " "): " ".join(map(str, value))
-        if isinstance(value, tuple)
-        else str(value)
-        for name, value in asked.items()
-        if name not in ("out", "device")
-    }

@@ -11,8 +11,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from ...model.transformer import HookedTransformer
-from ...sae.token_rows import pieces
-from ..texts import corpus_of, tokens_of_file
+from ..texts import corpus_of, pieces_of_file
 
 _FIRST_SEED = 201
 """Embedded models were trained on seed 0 of their text, tuned lenses on 101."""
@@ -41,7 +40,7 @@ def text_of(model: HookedTransformer, data: Path | None, seed: int) -> Dictionar
         >>> text_of(model, None, seed=0).sequences(0, 16)
     """
     if data is not None:
-        rows = pieces(model, tokens_of_file(model, data), fewest=2)
+        rows = pieces_of_file(model, data, fewest=2)
         order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(seed))
         rows = rows[order]
         return DictionaryText(lambda first, n: rows[first : first + n], data.name, len(rows))

@@ -34,7 +34,7 @@ from ...views.dictionary_training_data import DictionaryTrainingData, TrainedRow
 from ...views.dictionary_training_report import dictionary_training_report
 from ...views.dictionary_training_sentences import findings
 from ..opening import open_model
-from ..saving import FinishedRun, origin
+from ..saving import FinishedRun, asked_for, origin
 from ..steps import Steps
 from ..training.progress import stop_asked
 from .train_progress import DictionaryProgress
@@ -291,7 +291,7 @@ def _reported(
             )
             for one, measured in zip(trained, found, strict=True)
         ],
-        settings={**_asked(settings), **origin(run.record, settings.device)},
+        settings={**asked_for(settings), **origin(run.record, settings.device)},
         timings={**run.timings, "all": run.record["seconds"]},
     )
 
@@ -300,14 +300,3 @@ _CURVES = (
     *("explained", "dead", "measured.L0"),
     *("measured.explained variance", "measured.loss recovered"),
 )
-
-
-def _asked(settings: SaeTrainSettings) -> dict[str, str]:
-    asked = dataclasses.asdict(settings)
-    return {
-        name.replace("_", " "): " ".join(map(str, value))
-        if isinstance(value, tuple)
-        else str(value)
-        for name, value in asked.items()
-        if value not in (None, "", ()) and name not in ("out", "device")
-    }

@@ -9,8 +9,8 @@ from jaxtyping import Int
 from torch import Tensor
 
 from ...model.transformer import HookedTransformer
-from ...sae.token_rows import DrawnTokens, FixedTokens, TokenSource, pieces
-from ..texts import corpus_of, tokens_of_file
+from ...sae.token_rows import DrawnTokens, FixedTokens, TokenSource
+from ..texts import corpus_of, pieces_of_file
 
 TRAIN_SEED, TEST_SEED = 101, 102
 """Of the embedded models' corpora; the models themselves were trained on seed 0."""
@@ -45,7 +45,7 @@ def training_text(
     name = model.cfg.model_name
     length = min(model.cfg.n_ctx, _LONGEST) if n_ctx is None else n_ctx
     if data is not None:
-        rows = pieces(model, tokens_of_file(model, data), length, _FEWEST)
+        rows = pieces_of_file(model, data, length, _FEWEST)
         n = max(2, min(n_held_out, round(_HELD_OUT * len(rows))))
         rows, held_out = rows[:-n], rows[-n:]
         source: TokenSource = FixedTokens(rows, seed)

@@ -14,7 +14,7 @@ from ...views.emergence_data import ALL, MAIN, Emergence, stacked
 from ...views.emergence_report import emergence_report
 from ...views.emergence_sentences import findings
 from ...views.emergence_sweep import Cell, Sweep
-from ..saving import FinishedRun, origin
+from ..saving import FinishedRun, asked_for, origin
 from ..steps import Show, Steps, Tell
 from ..workers import Job, n_cores, run_jobs
 from .jobs import GIB_PER_PROCESS, Plan, note_the_work, plan
@@ -152,15 +152,10 @@ def numbers(found: Emergence) -> dict[str, Any]:
 
 def _asked(settings: EmergenceSettings, work: Plan) -> dict[str, str]:
     """What was asked for, in the words of the command line."""
-    hidden = ("out", "device")
     config = settings.configuration()
     train = config.train
     return {
-        **{
-            name.replace("_", " "): str(value)
-            for name, value in dataclasses.asdict(settings).items()
-            if value not in (None, False) and name not in hidden
-        },
+        **asked_for(settings),
         "models": str(work.folder.name),
         "shape": ", ".join(f"{name} {value}" for name, value in config.model.items()),
         "training": f"{train.n_steps} steps of {train.batch_size} sequences, learning rate "

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any, get_args
 
 import numpy as np
@@ -22,7 +21,7 @@ from ...views.heads_data import HeadsReportData
 from ...views.heads_report import heads_report
 from ...views.heads_sentences import findings
 from ..opening import open_model
-from ..saving import FinishedRun, origin
+from ..saving import FinishedRun, asked_for, origin
 from ..steps import Show, Steps, Tell
 from ..texts import words_of
 from .settings import HeadsSettings
@@ -78,7 +77,7 @@ def run_heads(
             examples=examples,
             shown=shown,
             no_roles=why_not,
-            settings={**_asked(settings), **origin(run.record, settings.device)},
+            settings={**asked_for(settings), **origin(run.record, settings.device)},
             timings={**run.timings, "all": run.record["seconds"]},
         )
         summary = findings(data)
@@ -139,15 +138,6 @@ def _examples(
             )
         )
     return tuple(examples)
-
-
-def _asked(settings: HeadsSettings) -> dict[str, str]:
-    """What was asked for, in the words of the command line."""
-    return {
-        name.replace("_", " "): str(value)
-        for name, value in dataclasses.asdict(settings).items()
-        if value is not None and name != "out"
-    }
 
 
 def _numbers(found: Taxonomy) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from ...views.lens_data import LensReportData
 from ...views.lens_report import lens_report
 from ...views.lens_sentences import findings
 from ..opening import open_model
-from ..saving import FinishedRun, origin
+from ..saving import FinishedRun, asked_for, origin
 from ..steps import Show, Steps, Tell
 from ..tasks import check_task, load_task
 from .settings import LensSettings
@@ -129,11 +129,6 @@ def _numbers(data: LensReportData) -> dict[str, Any]:
 
 
 def _asked(settings: LensSettings, task: Task | None) -> dict[str, str]:
-    """What was asked for, in the words of the command line."""
-    asked = dataclasses.asdict(settings) | {"task": "" if task is None else task.name}
-    hidden = ("out", "device", "max_memory_gib")
-    return {
-        name.replace("_", " "): str(value)
-        for name, value in asked.items()
-        if value not in (None, "", False) and name not in hidden
-    }
+    """What was asked for; the task by its name, also where it was not named."""
+    found = asked_for(settings, hidden=("task",))
+    return found if task is None else {**found, "task": task.name}

@@ -15,7 +15,7 @@ from ...model.transformer import HookedTransformer
 from ...tasks import ioi
 from ...tasks.task import Task
 from ...training import induction_corpus
-from ..texts import corpus_of, tokens_of_file
+from ..texts import corpus_of, pieces_of_file
 
 TRAIN_SEED, TEST_SEED = 101, 102
 """Of the embedded models' corpora; the models themselves were trained on seed 0."""
@@ -59,7 +59,7 @@ def training_text(model: HookedTransformer, data: Path | None, batch_size: int) 
             test.sequences(0, _N_TEST),
             f"the training text of {name}, from other seeds than the model's",
         )
-    rows = _rows_of_file(model, data)
+    rows = pieces_of_file(model, data, min(_LENGTH, model.cfg.n_ctx), _FEWEST)
     n_test = max(2, min(_N_TEST, round(_TESTED * len(rows))))
     train_rows = rows[:-n_test]
 
@@ -69,23 +69,6 @@ def training_text(model: HookedTransformer, data: Path | None, batch_size: int) 
         return train_rows[torch.from_numpy(chosen)]
 
     return TrainingText(batches, rows[-n_test:], f"{data.name}, the last {n_test} pieces held out")
-
-
-def _rows_of_file(model: HookedTransformer, path: Path) -> Int[Tensor, "sequence pos"]:
-    """The file cut into pieces of one length, BOS before each where the model wants it."""
-    tokens = tokens_of_file(model, path)
-    start = model.start_tokens()
-    length = min(_LENGTH, model.cfg.n_ctx)
-    own = length - len(start)
-    n = len(tokens) // own
-    if n < _FEWEST:
-        raise ValueError(
-            f"{path} has {len(tokens)} tokens, which is {n} pieces of {own}: at least {_FEWEST} "
-            "are needed."
-        )
-    rows = torch.tensor(tokens[: n * own], dtype=torch.long).view(n, own)
-    front = torch.tensor(start, dtype=torch.long).expand(n, len(start))
-    return torch.cat([front, rows], dim=1)
 
 
 @dataclass(frozen=True)

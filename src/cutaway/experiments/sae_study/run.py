@@ -30,7 +30,7 @@ from ..dictionaries.features import EFFECT, ReadFeatures, effects_of, read_featu
 from ..dictionaries.features_settings import FeaturesSettings
 from ..dictionaries.train_text import TrainingText, training_text
 from ..opening import open_model
-from ..saving import FinishedRun, origin
+from ..saving import FinishedRun, asked_for, origin
 from ..steps import Show, Steps, Tell
 from ..tasks import check_baseline, check_task, load_task
 from ..texts import words_of
@@ -85,7 +85,7 @@ def run_sae(
             task="" if tasks is None else tasks[1].name,
             baseline=None if tasks is None else tasks[1].baseline(model, seed=settings.seed),
             n_fit=0 if tasks is None else len(tasks[0]),
-            settings={**_asked(settings), **origin(run.record, settings.device)},
+            settings={**asked_for(settings), **origin(run.record, settings.device)},
             timings={**run.timings, "all": run.record["seconds"]},
         )
         summary = findings(data)
@@ -256,14 +256,3 @@ def _page(
         timings={},
     )
     return read, directions, feature_report(data).html()
-
-
-def _asked(settings: SaeStudySettings) -> dict[str, str]:
-    asked = dataclasses.asdict(settings)
-    return {
-        name.replace("_", " "): " ".join(map(str, value))
-        if isinstance(value, tuple)
-        else str(value)
-        for name, value in asked.items()
-        if value not in (None, "", ()) and name not in ("out", "device", "max_memory_gib")
-    }

@@ -5,11 +5,11 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
-import torch
 from jaxtyping import Int
 from torch import Tensor
 
 from ...model.transformer import HookedTransformer
+from ...sae.token_rows import pieces
 from ...tasks.registry import TASKS
 from ...tasks.task import Task
 from ..tasks import load_task
@@ -43,11 +43,8 @@ def neutral_texts(
 
 
 def _pieces(model: HookedTransformer, path: Path, n: int) -> Int[Tensor, "text pos"]:
-    front = model.start_tokens()
     tokens = tokens_of_file(model, path)
-    length = min(_LONGEST, model.cfg.n_ctx) - len(front)
-    length = min(length, max(_SHORTEST, len(tokens) // n))
-    rows = [front + tokens[i : i + length] for i in range(0, len(tokens) - length + 1, length)]
-    if len(rows) < 2:
-        raise ValueError(f"{path} has {len(tokens)} tokens, too few for two neutral texts.")
-    return torch.tensor(rows[:n], device=model.device)
+    n_start = len(model.start_tokens())
+    longest = min(_LONGEST, model.cfg.n_ctx) - n_start
+    length = min(longest, max(_SHORTEST, len(tokens) // n))
+    return pieces(model, tokens, n_start + length, fewest=2)[:n].to(model.device)

@@ -12,7 +12,7 @@ from ...views.superposition_data import BASES, Superposition, toys_file
 from ...views.superposition_more import basis_rows, computation_rows, pair_rows, phases
 from ...views.superposition_report import superposition_report
 from ...views.superposition_sentences import findings
-from ..saving import FinishedRun, origin
+from ..saving import FinishedRun, asked_for, origin
 from ..steps import Show, Steps, Tell
 from ..workers import n_cores, run_jobs
 from .parts import job, n_instances, toy_parts
@@ -61,7 +61,7 @@ def run_superposition(
             summary = findings(found)
         found = dataclasses.replace(
             found,
-            settings={**_asked(settings), **origin(run.record, settings.device)},
+            settings={**asked_for(settings), **origin(run.record, settings.device)},
             timings={**run.timings, "all": run.record["seconds"]},
         )
         found.save(run.file("rotations.safetensors").parent)
@@ -82,13 +82,4 @@ def numbers(found: Superposition) -> dict[str, Any]:
         "pairs": [vars(row) for row in pair_rows(found)],
         "bases": [vars(row) for row in basis_rows(found)],
         "computation": [vars(row) for row in computation_rows(found)],
-    }
-
-
-def _asked(settings: SuperpositionSettings) -> dict[str, str]:
-    """What was asked for, in the words of the command line."""
-    return {
-        name.replace("_", " "): str(value)
-        for name, value in dataclasses.asdict(settings).items()
-        if value not in (None, False) and name not in ("out", "device")
     }
