@@ -452,7 +452,7 @@ table(
 )
 
 # %% [markdown]
-# **Silent**: the parent is active, a child too, and the parent's feature is at 0. **Absorbed**: on top of that, one other feature writes the parent's direction in its stead. The controls are rows where the parent is alone, and rows where it comes with an unrelated feature. The last column shows what happened to the child's direction: two known directions have a cosine of about 0, a child that has taken over its parent about 0.7. Top-k, which has to count its features, does it twice as often as the standard dictionary. (In the larger study of the method card a Matryoshka dictionary, made against this, does it in 6% of the rows, where top-k does in 61%.)
+# **Silent**: the parent is active, a child too, and the parent's feature is at 0. **Absorbed**: on top of that, one other feature writes the parent's direction in its stead. The controls are rows where the parent is alone, and rows where it comes with an unrelated feature. The last column shows what happened to the child's direction: two known directions have a cosine of about 0, a child that has taken over its parent about 0.7. Top-k, which has to count its features, does it twice as often as the standard dictionary. (In the larger study of the method card a Matryoshka dictionary, made against this, does it in 4% of the rows, where top-k does in 61%.)
 #
 # ## 8. A look at a real model
 #

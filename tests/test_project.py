@@ -58,3 +58,8 @@ def test_the_pins_cover_what_the_project_asks_for() -> None:
 def test_the_changelog_knows_the_version() -> None:
     text = (CHECKOUT / "CHANGELOG.md").read_text(encoding="utf-8")
     assert "## [Unreleased]" in text or f"## [{cutaway.__version__}]" in text
+
+
+@pytest.mark.parametrize("path", sorted(CHECKOUT.glob("docs/**/*.md")), ids=lambda path: path.stem)
+def test_no_page_is_unfinished(path: Path) -> None:
+    assert not re.search(r"TODO|FIXME|XXX|@[A-Z_]+@", path.read_text(encoding="utf-8"))
