@@ -1,4 +1,35 @@
-"""Tokens: what can be said of the next one from the tokens before it alone, by counting."""
+"""Tokens: their vectors where they are read and said, and what counting says of the next one."""
 
+from .bigram_table import BigramComparison as BigramComparison
+from .bigram_table import compare_bigrams as compare_bigrams
+from .direct_path import EmbeddingTie as EmbeddingTie
+from .direct_path import Successors as Successors
+from .direct_path import direct_logits as direct_logits
+from .direct_path import direct_successors as direct_successors
+from .direct_path import embedding_tie as embedding_tie
+from .direct_path import starting_stream as starting_stream
+from .glitch_prompts import list_prompts as list_prompts
+from .glitch_prompts import ordinary_tokens as ordinary_tokens
+from .glitch_prompts import prompt_makers as prompt_makers
+from .glitch_prompts import text_prompts as text_prompts
+from .glitch_trace import TokenTrace as TokenTrace
+from .glitch_trace import trace_token as trace_token
+from .glitch_verification import Verification as Verification
+from .glitch_verification import verify as verify
+from .neighbours import Neighbours as Neighbours
+from .neighbours import nearest_tokens as nearest_tokens
+from .neighbours import token_cosines as token_cosines
 from .ngrams import NGrams as NGrams
 from .ngrams import fit_ngrams as fit_ngrams
+from .positions import PositionSimilarity as PositionSimilarity
+from .positions import position_similarity as position_similarity
+from .positions import rotary_similarity as rotary_similarity
+from .undertrained_detection import HalfOut as HalfOut
+from .undertrained_detection import half_left_out as half_left_out
+from .undertrained_detection import precision_and_recall as precision_and_recall
+from .undertrained_detection import separation as separation
+from .undertrained_indicators import Indicators as Indicators
+from .undertrained_indicators import indicators as indicators
+from .undertrained_references import known_unused as known_unused
+from .undertrained_references import token_kinds as token_kinds
+from .vectors import token_vectors as token_vectors

@@ -33,7 +33,9 @@ from typing import Any, Literal, Self, Union, get_args, get_origin, get_type_hin
 from ..model.config import ModelConfig
 from .settings import TrainSettings
 
-Kind = Literal["characters", "name-pairs", "repeated-tokens", "ioi-mini", "induction-2l"]
+Kind = Literal[
+    "characters", "name-pairs", "repeated-tokens", "rare-words", "ioi-mini", "induction-2l"
+]
 RECIPES = Path(__file__).parents[1] / "assets" / "recipes"
 SHAKESPEARE = "shakespeare"
 
@@ -49,6 +51,7 @@ class DataSettings:
     kind: Kind = "characters"
     """characters: a text file, one token for each character;
     name-pairs: A ... B ... A -> B; repeated-tokens: random tokens, twice;
+    rare-words: lists that repeat, of words some of which never come;
     ioi-mini, induction-2l: the text of the embedded model of that name."""
     file: str = SHAKESPEARE
     """characters: a text file in UTF-8, or shakespeare, which is fetched once."""

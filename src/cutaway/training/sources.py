@@ -5,7 +5,7 @@ from __future__ import annotations
 from jaxtyping import Int
 from torch import Tensor
 
-from . import characters, induction_2l, ioi_mini, name_pairs, repeated_rows
+from . import characters, glitch_corpus, induction_2l, ioi_mini, name_pairs, repeated_rows
 from .config import DataSettings, TrainConfig, TrainConfigError
 from .recipe import Recipe
 from .source import Source
@@ -44,6 +44,8 @@ def open_source(config: TrainConfig) -> Source:
         check_unused(data, "n_tokens")
         return repeated_rows.open_repeats(data.n_tokens, config.n_ctx, seed)
     check_unused(data)
+    if data.kind == "rare-words":
+        return glitch_corpus.open_rare_words(config.n_ctx, seed)
     return _of_recipe(embedded_recipe(data.kind), seed)
 
 

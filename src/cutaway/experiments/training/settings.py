@@ -18,9 +18,9 @@ class TrainCommandSettings:
     """
 
     config: str
-    """One of ioi-2l, ioi-mini, induction-2l, repeated-tokens,
-    shakespeare-char, shakespeare-small; or a TOML file of your own
-    (docs/training.md)."""
+    """One of glitch-mini, ioi-2l, ioi-mini, induction-2l,
+    repeated-tokens, shakespeare-char, shakespeare-small; or a TOML
+    file of your own (docs/training.md)."""
     out: Path | None = None
     """The folder of this run; left out: runs/CONFIG. A run that was
     stopped goes on from there."""

@@ -1,0 +1,1 @@
+"""`cutaway glitch`: undertrained tokens found, verified, and traced through the layers."""
