@@ -57,6 +57,7 @@ _MODULE_OF = {
 }
 # Whole modules, as in `ca.tasks.ioi` and `ca.values.Add`.
 _MODULES = {
+    "audit": "cutaway.audit",
     "circuits": "cutaway.circuits",
     "heads": "cutaway.heads",
     "hook_points": "cutaway.hook_points",
@@ -66,11 +67,13 @@ _MODULES = {
     "steering": "cutaway.steering",
     "superposition": "cutaway.superposition",
     "tasks": "cutaway.tasks",
+    "tokens": "cutaway.tokens",
     "utils": "cutaway.utils",
     "values": "cutaway.patching.values",
 }
 
 if TYPE_CHECKING:
+    from . import audit as audit
     from . import circuits as circuits
     from . import heads as heads
     from . import hook_points as hook_points
@@ -80,6 +83,7 @@ if TYPE_CHECKING:
     from . import steering as steering
     from . import superposition as superposition
     from . import tasks as tasks
+    from . import tokens as tokens
     from . import utils as utils
     from .attribution.agreement import agreement as agreement
     from .attribution.direct import DirectAttribution as DirectAttribution

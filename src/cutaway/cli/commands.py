@@ -94,6 +94,12 @@ COMMANDS = (
         "cutaway.experiments.steering.run:run_steer",
     ),
     Command(
+        "glitch",
+        "undertrained tokens: find, verify and trace them",
+        "cutaway.experiments.glitch.settings:GlitchSettings",
+        "cutaway.experiments.glitch.run:run_glitch",
+    ),
+    Command(
         "patch",
         "replace each head, layer or neuron, exactly",
         "cutaway.experiments.measurements.settings:PatchSettings",
@@ -186,6 +192,12 @@ COMMANDS = (
         "try every method on circuits that are known",
         "cutaway.experiments.calibrate.settings:CalibrateSettings",
         "cutaway.experiments.calibrate.run:run_calibrate",
+    ),
+    Command(
+        "audit kv",
+        "the bytes that caches hold, and what fits",
+        "cutaway.experiments.audit.settings:AuditKvSettings",
+        "cutaway.experiments.audit.run:run_audit",
     ),
     Command(
         "train",

@@ -450,7 +450,10 @@ class HookedTransformer(Loss, WeightViews, Pretrained, OnDemand):
 
         Args:
             names_filter: which hook points to keep: a name, a list, a predicate; None keeps all
-                that are always computed (not the on-demand ones such as `hook_result`).
+                that are always computed (not the on-demand ones such as `hook_result`). A predicate
+                such as `lambda name: True` selects the on-demand ones too, and with the split
+                inputs computed, `ln1.hook_scale` and `ln1.hook_normalized` have a head axis (those
+                of the values, the last to pass).
             device: where the copies lie; None leaves them where the model is.
             remove_batch_dim: drop the batch axis of a batch of one.
             incl_bwd: also run `backward` from a scalar output (return_type="loss") and keep
