@@ -24,11 +24,11 @@ INSTALL_PACKAGE := -m pip install --quiet --no-deps --no-build-isolation --edita
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help ioi test test-all test-tracr test-peers lint bench bench-edges bench-eap bench-sae peers lab notebooks clean
+.PHONY: help ioi test test-all test-tracr test-peers lint bench bench-edges bench-eap bench-sae bench-generate peers lab notebooks clean
 .DELETE_ON_ERROR:
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 ioi: $(PACKAGE) ## Run the IOI study on the embedded model (ARGS="--model gpt2" for another)
 	@$(BIN)/cutaway run ioi $(ARGS)
@@ -64,6 +64,9 @@ bench-eap: $(PACKAGE) $(call PEER_OF,4) $(call PEER_OF,autocircuit) ## Time edge
 
 bench-sae: $(PACKAGE) $(call PEER_OF,saelens) $(call PEER_OF,sparsify) ## Time a dictionary's training step beside SAELens and sparsify
 	@$(BIN)/python benchmarks/sae.py $(ARGS)
+
+bench-generate: $(DEV) ## Time generation beside transformers
+	@$(BIN)/python benchmarks/generate.py $(ARGS)
 
 peers: $(PEERS_OK) $(foreach name,4 nnsight autocircuit saelens sparsify,$(call PEER_OF,$(name))) ## Set up every benchmark's peers
 

@@ -43,6 +43,15 @@ def greedy_oracle(model: HookedTransformer, tokens: torch.Tensor, n: int) -> tor
     return tokens
 
 
+def greedy_oracle_unpadded(model: HookedTransformer, tokens: torch.Tensor, n: int) -> torch.Tensor:
+    """The same where nothing is padding, whatever the tokens look like."""
+    for _ in range(n):
+        real = torch.ones_like(tokens, dtype=torch.bool)
+        likeliest = model(tokens, attention_mask=real)[:, -1].argmax(-1, keepdim=True)
+        tokens = torch.cat([tokens, likeliest], dim=1)
+    return tokens
+
+
 @settings(max_examples=25)
 @given(configs(), st.integers(1, 4), st.integers(1, 3))
 def test_greedy_tokens_are_those_of_full_runs(cfg: ModelConfig, length: int, batch: int) -> None:
@@ -88,6 +97,70 @@ def test_draws_follow_the_softmax_at_the_temperature(model: HookedTransformer) -
         frequency = out[:, -1].bincount(minlength=17) / 4000
         expected = (logits / temperature).softmax(-1)
         assert (frequency - expected).abs().max() < 0.04
+
+
+PENALTIES = {"freq_penalty": 0.3, "repetition_penalty": 1.3, "no_repeat_ngram_size": 3}
+
+
+@settings(max_examples=8)
+@given(configs(), st.integers(0, 50))
+def test_penalties_of_a_batch_are_those_of_each_text_alone(cfg: ModelConfig, seed: int) -> None:
+    model = random_model(dataclasses.replace(cfg, n_ctx=14), seed)
+    model.tokenizer = word_tokenizer()
+    texts = ["w3", "w1 w2 w3 w4 w5", "w9 w9", ""]
+    options = {"max_new_tokens": 7, "temperature": 0, "stop_at_eos": False, **PENALTIES}
+    alone = [model.generate(text, **options) for text in texts]
+    for cached in (True, False):
+        assert model.generate(texts, use_past_kv_cache=cached, **options) == alone
+
+
+def test_draws_are_the_same_with_and_without_the_cache(model: HookedTransformer) -> None:
+    texts = ["w1 w2", "w7", "w3 w3 w3"]
+    options = {"temperature": 1.2, "top_k": 12, "top_p": 0.9, "min_p": 0.01, **PENALTIES}
+
+    def draw(seed: int, cached: bool = True) -> list[str]:
+        generator = torch.Generator().manual_seed(seed)
+        return model.generate(texts, 7, generator=generator, use_past_kv_cache=cached, **options)
+
+    assert draw(0) == draw(0) == draw(0, cached=False)
+    assert draw(0) != draw(1)
+
+
+def test_what_the_penalties_forbid_does_not_come(model: HookedTransformer) -> None:
+    model = rigged(model, 5, 6, 5, 6, 5, 6, 5, 6)
+    prompt = torch.tensor([[3]])
+    options = {"temperature": 0, "stop_at_eos": False}
+    assert model.generate(prompt, 5, **options).tolist() == [[3, 5, 6, 5, 6, 5]]
+    once = model.generate(prompt, 5, no_repeat_ngram_size=1, **options)[0].tolist()
+    assert once[:3] == [3, 5, 6] and len(set(once)) == 6
+    twice = model.generate(prompt, 5, freq_penalty=0.4, **options)[0].tolist()
+    assert twice[:3] == [3, 5, 6] and 3 not in twice[3:], "0.6, 0.2: below what is nothing"
+
+
+def test_hooks_behind_the_last_block_see_every_position(model: HookedTransformer) -> None:
+    """Without them only the last position is unembedded."""
+    for name in ("ln_final.hook_normalized", "unembed.hook_out"):
+        seen: list[int] = []
+        with model.hooks([(name, lambda x, hook, seen=seen: seen.append(x.shape[1]))]):
+            hooked = model.generate("w1 w2", 3, temperature=0, stop_at_eos=False)
+        assert seen == [3, 1, 1]
+        assert hooked == model.generate("w1 w2", 3, temperature=0, stop_at_eos=False)
+
+
+def test_a_prompt_of_pad_tokens_is_no_padding_where_text_says_so() -> None:
+    """The start token of GPT-2 is its pad and end token; a text may hold it as well."""
+    model = random_model(CFG)
+    model.tokenizer = word_tokenizer(["<|endoftext|>", *(f"w{i}" for i in range(16))])
+    assert model.tokenizer.bos_token_id == model.tokenizer.pad_token_id == 0
+    text = "<|endoftext|> <|endoftext|> w3"
+    runs = [
+        model.generate(text, 5, temperature=0, use_past_kv_cache=cached, stop_at_eos=False)
+        for cached in (True, False)
+    ]
+    assert runs[0] == runs[1]
+    found = greedy_oracle_unpadded(model, model.to_tokens(text), 5)
+    tokens = model.generate(text, 5, temperature=0, stop_at_eos=False, return_type="tokens")
+    assert torch.equal(tokens, found)
 
 
 def test_only_the_likeliest_are_drawn(model: HookedTransformer) -> None:
@@ -166,6 +239,10 @@ def test_hooks_act_while_generating(model: HookedTransformer) -> None:
         ({"max_new_tokens": 0}, "max_new_tokens=0 is not a positive"),
         ({"temperature": -1.0}, "temperature=-1.0 is negative"),
         ({"top_k": 0}, "top_k=0 leaves no token to draw"),
+        ({"top_p": 0.0}, "top_p=0.0 is no probability above 0"),
+        ({"min_p": -0.1}, "min_p=-0.1 is not between 0 and 1"),
+        ({"repetition_penalty": 0.0}, "repetition_penalty=0.0 is not positive"),
+        ({"eos_token_id": 17, "max_new_tokens": 2}, "eos_token_id=17 is out of range"),
         ({"return_type": "text"}, "return_type='text' is unknown"),
     ],
 )

@@ -1,15 +1,18 @@
-"""Text from a model: one token after the other, greedily or by sampling."""
+"""Text from a model: one token after the other, the likeliest or drawn, or by beam search."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Int
 from torch import Tensor
 
-from .kv_cache import KVCache
+from .beam_search import EarlyStopping, beam_search
+from .continuation import NextLogits, Prompt
+from .sampling import Sampling
 
 if TYPE_CHECKING:
     from .transformer import HookedTransformer
@@ -21,9 +24,17 @@ def generate(
     input: str | list[str] | Int[Tensor, "batch pos"] | Int[Tensor, " pos"],
     max_new_tokens: int = 10,
     *,
-    do_sample: bool = True,
+    do_sample: bool | None = None,
     temperature: float = 1.0,
     top_k: int | None = None,
+    top_p: float | None = None,
+    min_p: float | None = None,
+    freq_penalty: float = 0.0,
+    repetition_penalty: float = 1.0,
+    no_repeat_ngram_size: int = 0,
+    num_beams: int = 1,
+    length_penalty: float = 1.0,
+    early_stopping: EarlyStopping = False,
     stop_at_eos: bool = True,
     eos_token_id: int | Sequence[int] | None = None,
     prepend_bos: bool | None = None,
@@ -34,13 +45,26 @@ def generate(
 ) -> Any:
     """Continue a text or tokens.
 
+    Each token is drawn from `Sampling(...).distribution(logits, tokens)`, which is where the
+    options from `temperature` to `no_repeat_ngram_size` are explained, and where the distribution
+    itself can be looked at.
+
     Args:
         input: one text, several texts (padded on the left, so that each gets what it would get
             alone), or tokens; tokens of different length come padded on the left too.
         max_new_tokens: at most so many; prompt and continuation must fit into the context.
-        do_sample: draw from the softmax; False takes the likeliest token.
+        do_sample: draw; False takes the likeliest token. None draws, unless `num_beams` is set.
         temperature: the logits are divided by it before drawing; 0 is the same as do_sample=False.
         top_k: draw from the likeliest so many tokens only; None draws from all.
+        top_p: draw from the fewest tokens that together have this probability; None from all.
+        min_p: draw from tokens at least this many times as likely as the likeliest; None from all.
+        freq_penalty: taken from a token's logit for each time it stands in the text so far.
+        repetition_penalty: above 1 weakens every token that stands in the text so far.
+        no_repeat_ngram_size: no so many tokens in a row come twice; 0 is off.
+        num_beams: above 1 searches for the likeliest whole continuation and returns the best;
+            `beam_search` returns all of them, and explains the two options that follow.
+        length_penalty: of beam search.
+        early_stopping: of beam search.
         stop_at_eos: a sequence ends with the end-of-sequence token; what follows is filled with it.
         eos_token_id: which token (or any of which) ends a sequence; None takes the tokenizer's.
         prepend_bos: whether BOS comes before text; None takes the model's default.
@@ -50,126 +74,87 @@ def generate(
             include the prompt and its padding, text has neither special tokens nor padding.
         verbose: of no effect (there is no progress bar); course code gives it.
 
+    Penalties and the n-gram block count prompt and continuation, never padding; they act on greedy
+    choice and beam search as well.
+
     Raises:
-        ValueError: a negative temperature, a top_k below 1, an unknown return_type, or a result
-            longer than the context.
+        ValueError: an option out of its range, an unknown return_type, beam search that is asked to
+            draw, or a result longer than the context.
 
     Example:
         >>> model.generate("Once upon a time", 20, temperature=0)  # doctest: +SKIP
+        >>> generator = torch.Generator().manual_seed(0)
+        >>> model.generate("Once", 20, top_p=0.9, generator=generator)  # doctest: +SKIP
     """
-    if temperature < 0:
-        raise ValueError(f"temperature={temperature} is negative; 0 is greedy.")
-    if top_k is not None and top_k < 1:
-        raise ValueError(f"top_k={top_k} leaves no token to draw; None draws from all.")
     if return_type not in ("input", "tokens", "str"):
         raise ValueError(f"return_type={return_type!r} is unknown; it can be input, tokens or str.")
-    tokens, real = _prompt(model, input, prepend_bos)
-    padding = (~real).sum(-1).tolist()
-    n_prompt = tokens.shape[1]
-    _check_room(model, n_prompt, max_new_tokens)
-    ends = _end_tokens(model, eos_token_id) if stop_at_eos else None
-    next_logits = _Stepper(model, real, n_prompt + max_new_tokens, use_past_kv_cache)
-    greedy = not do_sample or temperature == 0
-    done = torch.zeros(tokens.shape[0], dtype=torch.bool, device=tokens.device)
-    for _ in range(max_new_tokens):
-        logits = next_logits(tokens)  # [batch, d_vocab]
-        new = logits.argmax(-1) if greedy else _sample(logits / temperature, top_k, generator)
-        if ends is not None:
-            new = torch.where(done, ends[0], new)
-            done = done | torch.isin(new, ends)
-        tokens = torch.cat([tokens, new[:, None]], dim=1)
-        if bool(done.all()):
-            break
-    if return_type == "tokens" or (return_type == "input" and isinstance(input, Tensor)):
+    wants_tokens = return_type == "tokens" or (return_type == "input" and isinstance(input, Tensor))
+    if num_beams != 1:
+        _check_draws_nothing(do_sample, temperature, top_k=top_k, top_p=top_p, min_p=min_p)
+        found = beam_search(
+            model,
+            input,
+            max_new_tokens,
+            num_beams,
+            length_penalty=length_penalty,
+            early_stopping=early_stopping,
+            freq_penalty=freq_penalty,
+            repetition_penalty=repetition_penalty,
+            no_repeat_ngram_size=no_repeat_ngram_size,
+            stop_at_eos=stop_at_eos,
+            eos_token_id=eos_token_id,
+            prepend_bos=prepend_bos,
+            use_past_kv_cache=use_past_kv_cache,
+        )
+        if wants_tokens:
+            return found.best()
+        model.get_tokenizer()  # raises if there is none
+        texts = [beams[0] for beams in found.texts or []]
+        return texts[0] if isinstance(input, str) else texts
+    sampling = Sampling(
+        temperature, top_k, top_p, min_p, freq_penalty, repetition_penalty, no_repeat_ngram_size
+    )
+    if do_sample is False:
+        sampling = replace(sampling, temperature=0.0)
+    prompt = Prompt.of(model, input, max_new_tokens, prepend_bos, stop_at_eos, eos_token_id)
+    tokens = _continued(prompt, NextLogits(model, prompt, use_past_kv_cache), sampling, generator)
+    if wants_tokens:
         return tokens
-    texts = [
-        _to_text(model, row[n_padding:], n_prompt - n_padding, ends)
-        for row, n_padding in zip(tokens, padding, strict=True)
-    ]
+    texts = [prompt.text(model, row, continued) for row, continued in enumerate(tokens)]
     return texts[0] if isinstance(input, str) else texts
 
 
-def _prompt(
-    model: HookedTransformer, input: Any, prepend_bos: bool | None
-) -> tuple[Int[Tensor, "batch pos"], Bool[Tensor, "batch pos"]]:
-    """Tokens, padded on the left, and which of them are real."""
-    tokens, real = model.to_input(input, prepend_bos, "left", None, None)
-    return tokens, torch.ones_like(tokens, dtype=torch.bool) if real is None else real
-
-
-def _check_room(model: HookedTransformer, n_prompt: int, max_new_tokens: int) -> None:
-    if max_new_tokens < 1:
-        raise ValueError(f"max_new_tokens={max_new_tokens} is not a positive whole number.")
-    if n_prompt + max_new_tokens > model.cfg.n_ctx:
-        raise ValueError(
-            f"a prompt of {n_prompt} tokens and max_new_tokens={max_new_tokens} do not fit into "
-            f"the context of {model.cfg.model_name}, which is {model.cfg.n_ctx}: "
-            f"ask for at most {max(model.cfg.n_ctx - n_prompt, 0)} new tokens."
-        )
-
-
-def _end_tokens(
-    model: HookedTransformer, eos_token_id: int | Sequence[int] | None
-) -> Int[Tensor, " end"] | None:
-    """The tokens that end a sequence; None if there are none."""
-    if eos_token_id is None and model.tokenizer is not None:
-        eos_token_id = model.tokenizer.eos_token_id
-    if eos_token_id is None:
-        return None
-    ends = [eos_token_id] if isinstance(eos_token_id, int) else list(eos_token_id)
-    return torch.tensor(ends, device=model.device) if ends else None
-
-
-class _Stepper:
-    """Logits of the next token, from a key-value cache or from the whole sequence."""
-
-    def __init__(
-        self,
-        model: HookedTransformer,
-        real: Bool[Tensor, "batch pos"],
-        max_length: int,
-        use_past_kv_cache: bool,
-    ) -> None:
-        self.model, self.real = model, real
-        self.cache: KVCache | None = None
-        if use_past_kv_cache:
-            batch = real.shape[0]
-            self.cache = KVCache(model, batch, max_length)
-
-    def __call__(self, tokens: Int[Tensor, "batch pos"]) -> Float[Tensor, "batch d_vocab"]:
-        n_generated = tokens.shape[1] - self.real.shape[1]
-        if self.cache is None:
-            mask = torch.cat([self.real, self.real.new_ones(len(tokens), n_generated)], dim=1)
-            logits = self.model(tokens, attention_mask=mask)
-        else:
-            padded = n_generated == 0 and not bool(self.real.all())
-            logits = self.model(
-                tokens[:, self.cache.length :],
-                attention_mask=self.real if padded else None,
-                past_kv_cache=self.cache,
+def _check_draws_nothing(do_sample: bool | None, temperature: float, **cuts: float | None) -> None:
+    """Raise ValueError if beam search is asked for what only drawing has."""
+    if do_sample:
+        raise ValueError("beam search does not draw: leave do_sample out, or take num_beams=1.")
+    given = {"temperature": None if temperature in (0, 1) else temperature, **cuts}
+    for name, value in given.items():
+        if value is not None:
+            raise ValueError(
+                f"beam search does not draw, so {name}={value} would do nothing: leave it out, "
+                "or take num_beams=1."
             )
-        last: Tensor = logits[:, -1]
-        return last
 
 
-def _sample(
-    logits: Float[Tensor, "batch d_vocab"], top_k: int | None, generator: torch.Generator | None
-) -> Int[Tensor, " batch"]:
-    """One draw per row, made where the generator lives."""
-    logits = logits.float()
-    if top_k is not None and top_k < logits.shape[-1]:
-        kept = logits.topk(top_k)
-        logits = torch.full_like(logits, -torch.inf).scatter(-1, kept.indices, kept.values)
-    probabilities = logits.softmax(-1)
-    if generator is not None:
-        probabilities = probabilities.to(generator.device)
-    drawn = torch.multinomial(probabilities, 1, generator=generator)
-    return drawn[:, 0].to(logits.device)
-
-
-def _to_text(model: HookedTransformer, tokens: Tensor, n_prompt: int, ends: Tensor | None) -> str:
-    """The text of one row without its padding, up to the token that ended it."""
-    row: list[int] = tokens.tolist()
-    stop = set() if ends is None else set(ends.tolist())
-    end = next((i for i in range(n_prompt, len(row)) if row[i] in stop), len(row))
-    return model.get_tokenizer().decode(row[:end], skip_special_tokens=True)
+def _continued(
+    prompt: Prompt,
+    next_logits: NextLogits,
+    sampling: Sampling,
+    generator: torch.Generator | None,
+) -> Int[Tensor, "batch pos"]:
+    """Prompt and new tokens; a row that has ended is filled with the first end token."""
+    batch, mask, ends = len(prompt.tokens), prompt.whole_mask(), prompt.ends
+    tokens = prompt.tokens.new_empty(batch, prompt.total)
+    tokens[:, : prompt.length] = prompt.tokens
+    done = torch.zeros(batch, dtype=torch.bool, device=tokens.device)
+    for n in range(prompt.length, prompt.total):
+        so_far, real = tokens[:, :n], None if mask is None else mask[:, :n]
+        new = sampling.choose(next_logits(so_far), so_far, real, generator)
+        if ends is not None:
+            new = torch.where(done, ends[0], new)
+            done = done | torch.isin(new, ends)
+        tokens[:, n] = new
+        if ends is not None and bool(done.all()):
+            return tokens[:, : n + 1].clone()
+    return tokens

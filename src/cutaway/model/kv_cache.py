@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from .config import ModelConfig
@@ -46,6 +46,19 @@ class LayerKV:
         if k.requires_grad or v.requires_grad:  # copies, since the buffers will be written to again
             return torch.cat([self._k[:, :start], k], 1), torch.cat([self._v[:, :start], v], 1)
         return self._k[:, :end], self._v[:, :end]
+
+    def reorder(self, rows: Int[Tensor, " new_batch"], start: int = 0) -> None:
+        """See `KVCache.reorder`."""
+        self._k, self._v = (self._reordered(x, rows, start) for x in (self._k, self._v))
+
+    def _reordered(self, buffer: Tensor, rows: Tensor, start: int) -> Tensor:
+        if len(rows) == len(buffer):
+            buffer[:, start : self.length] = buffer[rows, start : self.length]
+            return buffer
+        shape = (len(rows), *buffer.transpose(1, 2).shape[1:])
+        fresh = buffer.new_empty(shape).transpose(1, 2)  # the same layout
+        fresh[:, : self.length] = buffer[rows, : self.length]
+        return fresh
 
     def check_room(self, n_new: int) -> None:
         """Raise ValueError if so many more tokens do not fit."""
@@ -88,10 +101,11 @@ class KVCache:
         dtype: torch.dtype | None = None,
     ) -> None:
         cfg = model if isinstance(model, ModelConfig) else model.cfg
-        shape = (batch, max_length or cfg.n_ctx, cfg.n_key_value_heads, cfg.d_head)
+        shape = (batch, cfg.n_key_value_heads, max_length or cfg.n_ctx, cfg.d_head)
         device, dtype = device or cfg.device, dtype or getattr(torch, cfg.dtype)
+        # Laid out head by head, as attention reads them: each head's keys are one piece of memory.
         buffers = torch.empty((cfg.n_layers, 2, *shape), device=device, dtype=dtype)
-        self.layers = [LayerKV(k, v) for k, v in buffers]
+        self.layers = [LayerKV(k, v) for k, v in buffers.transpose(-2, -3)]
         self.mask: Bool[Tensor, "batch pos"] | None = None
 
     @property
@@ -103,6 +117,24 @@ class KVCache:
     def nbytes(self) -> int:
         """Bytes of the filled part of all layers."""
         return sum(layer.nbytes for layer in self.layers)
+
+    def reorder(self, rows: Int[Tensor, " new_batch"], start: int = 0) -> None:
+        """Row i holds from now on what row `rows[i]` held; there may be more or fewer rows.
+
+        Beam search goes on from some of its beams, from a good one more than once.
+
+        Args:
+            rows: for each new row, which of the old ones it is.
+            start: tokens before this one are left as they are, because they are the same in all
+                rows that change places; of effect only where the number of rows stays.
+
+        Example:
+            >>> cache.reorder(torch.tensor([0, 0, 2]))  # row 1 is given up for a second row 0
+        """
+        for layer in self.layers:
+            layer.reorder(rows, start)
+        if self.mask is not None:
+            self.mask = self.mask[rows]
 
     def extend_mask(
         self, new: Bool[Tensor, "batch new"] | None, n_new: int
