@@ -24,7 +24,7 @@
 # - what `run_with_cache` keeps by name, and which of it grows with the square of the tokens;
 # - how to say beforehand what fits into a memory, and what that sentence leaves out.
 #
-# **Time:** about 35 minutes; the cells run in about 20 seconds on one core. Method card: [kv-audit.md](../docs/methods/kv-audit.md). It helps to have done [11 · A transformer from scratch](11_a_transformer_from_scratch.ipynb).
+# **Time:** about 35 minutes; the cells run in about 20 seconds on one core. Method card: [kv-audit.md](../docs/methods/kv-audit.md). It helps to have done [01 · A transformer from scratch](01_a_transformer_from_scratch.ipynb).
 
 # %%
 MODEL = "ioi-mini"  # or "gpt2", or the folder of a model of your own
@@ -554,7 +554,8 @@ check(
 #
 # ## Further
 #
-# - Back: [11 · A transformer from scratch](11_a_transformer_from_scratch.ipynb). The same as a report: `cutaway audit kv`; for a model that is not here: `cutaway audit kv --model llama-3-8b --shape-only`.
+# - Next: [22 · Glitch tokens: words that it was never told](22_glitch_tokens.ipynb).
+# - Back: [01 · A transformer from scratch](01_a_transformer_from_scratch.ipynb). The same as a report: `cutaway audit kv`; for a model that is not here: `cutaway audit kv --model llama-3-8b --shape-only`.
 # - Shazeer (2019), *Fast Transformer Decoding: One Write-Head is All You Need*, [arXiv:1911.02150](https://arxiv.org/abs/1911.02150): reading the cache is what takes the time.
 # - Ainslie et al. (2023), *GQA*, [arXiv:2305.13245](https://arxiv.org/abs/2305.13245).
 # - Pope et al. (2022), *Efficiently Scaling Transformer Inference*, [arXiv:2211.05102](https://arxiv.org/abs/2211.05102).

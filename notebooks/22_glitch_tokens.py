@@ -66,7 +66,7 @@ print(f"{len(never)} that never came, such as", [model.tokenizer.token(t) for t 
 #
 #     <|bos|> cat river old boat cat river old boat cat river ...
 #
-# It can say any word that it has just read (notebook 07 shows the circuit that does this). 428 words are common. 64 invented ones came in exactly 1, 3, 10, ... 3,000 of the 64,000 training sequences, eight words for each number. 64 more never came at all.
+# It can say any word that it has just read (notebook 11 shows the circuit that does this). 428 words are common. 64 invented ones came in exactly 1, 3, 10, ... 3,000 of the 64,000 training sequences, eight words for each number. 64 more never came at all.
 
 # %%
 PROMPT = "cat river old boat cat river"
@@ -517,6 +517,7 @@ log
 # %% [markdown]
 # ## Further
 #
+# - The end of the course: [the table](../docs/course.md) says what else there is.
 # - Land and Bartolo (2024), *Fishing for Magikarp: Automatically Detecting Under-trained Tokens in Large Language Models*, [arXiv:2405.05417](https://arxiv.org/abs/2405.05417): indicators and verification, on dozens of models.
 # - Rumbelow and Watkins (2023), *SolidGoldMagikarp (plus, prompt generation)*, [lesswrong.com](https://www.lesswrong.com/posts/aPeJE8bSo6rAFoLqg/solidgoldmagikarp-plus-prompt-generation): how such tokens were met first.
 # - Olsson et al. (2022), *In-context Learning and Induction Heads*, [transformer-circuits.pub](https://transformer-circuits.pub/2022/in-context-learning-and-induction-heads/index.html): the circuit that repeats.

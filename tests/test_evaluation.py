@@ -291,7 +291,7 @@ def test_what_cannot_be_evaluated_is_said(model, task, circuit) -> None:
 
 
 def test_golden_numbers_of_the_embedded_model() -> None:
-    """The route that notebook 04 found by hand, alone on fresh prompts."""
+    """The route that notebook 08 found by hand, alone on fresh prompts."""
     from cutaway.model.transformer import HookedTransformer
 
     model = HookedTransformer.from_pretrained("ioi-mini")

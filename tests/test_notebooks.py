@@ -9,6 +9,7 @@ import importlib.util
 import os
 import re
 import sys
+from itertools import pairwise
 from pathlib import Path
 from types import ModuleType
 
@@ -114,6 +115,28 @@ def test_it_keeps_the_form_of_the_course(path: Path) -> None:
     for target in re.findall(r"\]\(([^)#]+)\)", text):
         if not target.startswith("http"):
             assert (FOLDER / target).is_file(), target
+
+
+def test_the_course_is_one_row() -> None:
+    assert [path.stem[:2] for path in SOURCES] == [f"{i:02d}" for i in range(len(SOURCES))]
+    listed = re.findall(
+        r"^\| (\d\d) \| \[.*?\]\(\.\./notebooks/(.*?)\.ipynb\)",
+        (CHECKOUT / "docs" / "course.md").read_text(encoding="utf-8"),
+        re.MULTILINE,
+    )
+    assert listed == [(path.stem[:2], path.stem) for path in SOURCES]
+    for path, following in pairwise(SOURCES):
+        text = path.read_text(encoding="utf-8")
+        assert re.search(rf"^# # {path.stem[:2]} · ", text, re.MULTILINE)
+        assert re.search(rf"## Further\n#\n# - Next: \[{following.stem[:2]} · ", text), path.stem
+        assert f"]({following.stem}.ipynb)" in text
+
+
+@each_notebook
+def test_links_say_the_number_that_they_lead_to(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    for said, target in re.findall(r"\[(\d\d)(?: · [^\]]*)?\]\((\d\d)_", text):
+        assert said == target
 
 
 @pytest.mark.slow
