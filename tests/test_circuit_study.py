@@ -14,6 +14,7 @@ import cutaway as ca
 from cutaway import cli
 from cutaway.circuits import Circuit, discover
 from cutaway.circuits.evaluation import Trial, faithfulness
+from cutaway.experiments.circuit_study import run as study_run
 from cutaway.experiments.circuit_study.run import run_circuit
 from cutaway.experiments.circuit_study.settings import CircuitStudySettings
 from cutaway.experiments.saving import FinishedRun
@@ -37,7 +38,9 @@ def model() -> ca.HookedTransformer:
 def finished(tmp_path_factory) -> Iterator[tuple[FinishedRun, list[tuple[str, float]]]]:
     shown: list[tuple[str, float]] = []
     settings = dataclasses.replace(FEW, out=tmp_path_factory.mktemp("runs"))
-    yield run_circuit(settings, lambda name, share: shown.append((name, share))), shown
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(study_run, "_SCRUBBED", 48)  # prompts; scrubbing takes most of the time
+        yield run_circuit(settings, lambda name, share: shown.append((name, share))), shown
 
 
 def results_of(run: FinishedRun) -> dict:
