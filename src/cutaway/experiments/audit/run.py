@@ -26,7 +26,7 @@ from ...views.audit_data import AuditData, Measured, OtherModel, size
 from ...views.audit_parts import total_curve
 from ...views.audit_report import audit_report
 from ...views.audit_sentences import findings
-from ..saving import FinishedRun, origin
+from ..saving import FinishedRun, asked_for, origin
 from ..steps import Show, Steps, Tell
 from .measure import measure
 from .settings import AuditKvSettings
@@ -72,7 +72,7 @@ def run_audit(
             data = dataclasses.replace(data, measured=measure(model, n_tokens, settings, steps))
         data = dataclasses.replace(
             data,
-            settings={**_asked(settings), **origin(run.record, settings.device)},
+            settings={**asked_for(settings), **origin(run.record, settings.device)},
             timings={**run.timings, "all": run.record["seconds"]},
         )
         summary = findings(data)
@@ -205,12 +205,3 @@ def numbers(data: AuditData) -> dict[str, Any]:
         "weights": dataclasses.asdict(measured.weights),
     }
     return found
-
-
-def _asked(settings: AuditKvSettings) -> dict[str, str]:
-    """What was asked for, in the words of the command line."""
-    return {
-        name.replace("_", " "): str(value)
-        for name, value in dataclasses.asdict(settings).items()
-        if value not in (None, False) and name not in ("out", "device")
-    }
