@@ -48,8 +48,7 @@ from cutaway.superposition import (
 )
 from cutaway.superposition.basis import alignment, random_rotation
 from cutaway.superposition.geometry import PLATEAUS
-from cutaway.views.superposition_matrices import MatricesView, Matrix
-from cutaway.views.superposition_planes import Plane, PlanesView
+from cutaway.views import MatricesView, Matrix, Plane, PlanesView
 
 # %% [markdown]
 # ## 1. The model

@@ -45,8 +45,7 @@ from cutaway.tokens import (
     verify,
 )
 from cutaway.training.glitch_corpus import COUNTS, occurrences
-from cutaway.views.curve import CurveSeries, CurveView
-from cutaway.views.glitch_scatter import GlitchScatter, TokenDot
+from cutaway.views import CurveSeries, CurveView, TokenDot, TokenScatterView
 
 torch.set_grad_enabled(False)
 # The weights as they were trained: see section 2.
@@ -295,7 +294,7 @@ table(["words", "median probability", "strong", "weak", "repeats"], rows)
 
 # %%
 GroupOf = {0: 0, **dict.fromkeys((1, 3, 10, 30, 100), 1)}
-GlitchScatter(
+TokenScatterView(
     [
         TokenDot(
             found.texts[t],

@@ -12,9 +12,16 @@ from cutaway.views import (
     ColouredTokensView,
     DoseLine,
     DoseResponseView,
+    DotsView,
     HeatmapView,
     LensGridView,
+    MatricesView,
+    Matrix,
+    Plane,
+    PlanesView,
     Prose,
+    TokenDot,
+    TokenScatterView,
     View,
 )
 from cutaway.views.feature_browser import FeatureBrowserView, FeatureLabel
@@ -136,6 +143,34 @@ def features(n_features: int = 6, **changes: object) -> FeatureBrowserView:
         "caption": EVIL,
     }
     return FeatureBrowserView(**(fields | changes))  # type: ignore[arg-type]
+
+
+def drawings() -> tuple[View, ...]:
+    """Directions, matrices, dots and tokens."""
+    grid = np.arange(6.0).reshape(2, 3) - 2
+    matrix = Matrix(EVIL, grid, EVIL, bars=(0.5, 1.0), shares=(0.2, 0.9))
+    return (
+        PlanesView((Plane(EVIL, grid, EVIL),), (EVIL, "b", "c"), title=EVIL),
+        MatricesView((matrix,), EVIL, EVIL, bar_label=EVIL, share_label=EVIL, title=EVIL),
+        DotsView(
+            np.array([1.0, 2.0]),
+            np.array([0.5, 0.7]),
+            np.array([1.0, 2.0]),
+            np.array([0.1, 0.2]),
+            heights=((0.5, EVIL),),
+            dot_name=EVIL,
+            x_label=EVIL,
+            y_label=EVIL,
+            title=EVIL,
+        ),
+        TokenScatterView(
+            (TokenDot(EVIL, 1e-6, 0.1, 0, EVIL), TokenDot(" the", 0.9, 0.7, 1)),
+            (EVIL, "ordinary"),
+            thresholds=(1e-3,),
+            value_label=EVIL,
+            title=EVIL,
+        ),
+    )
 
 
 def all_views() -> Prose:

@@ -21,6 +21,7 @@ from sample_views import (
     coloured,
     dose_lines,
     dose_response,
+    drawings,
     features,
     lens_grid,
     map_with_details,
@@ -34,6 +35,7 @@ VIEWS: list[View] = [
     coloured(),
     attention(30),
     features(),
+    *drawings(),
 ]
 
 

@@ -16,11 +16,11 @@ from cutaway.experiments.superposition.parts import job, n_instances, toy_parts,
 from cutaway.experiments.superposition.run import numbers, run_superposition
 from cutaway.experiments.superposition.settings import SuperpositionSettings
 from cutaway.superposition import TrainedToys, feature_dimensionality, represented, shape
+from cutaway.views.dots import DotsView
+from cutaway.views.matrices import MatricesView, Matrix
+from cutaway.views.planes import Plane, PlanesView
 from cutaway.views.superposition_data import PHASE, PLANE, SWEEP, Superposition, toys_file
-from cutaway.views.superposition_dots import DotsView
-from cutaway.views.superposition_matrices import MatricesView, Matrix
 from cutaway.views.superposition_more import phases
-from cutaway.views.superposition_planes import Plane, PlanesView
 from cutaway.views.superposition_report import superposition_report
 from cutaway.views.view import View
 from html_outline import outline

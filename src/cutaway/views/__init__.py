@@ -13,6 +13,7 @@ from .curve import CurveSeries as CurveSeries
 from .curve import CurveView as CurveView
 from .dose_response import DoseLine as DoseLine
 from .dose_response import DoseResponseView as DoseResponseView
+from .dots import DotsView as DotsView
 from .heatmap import HeatmapView as HeatmapView
 from .ioi_report import ioi_report as ioi_report
 from .key_numbers import KeyNumber as KeyNumber
@@ -24,10 +25,16 @@ from .layout import Note as Note
 from .layout import Prose as Prose
 from .layout import Section as Section
 from .lens_grid import LensGridView as LensGridView
+from .matrices import MatricesView as MatricesView
+from .matrices import Matrix as Matrix
 from .page import Page as Page
+from .planes import Plane as Plane
+from .planes import PlanesView as PlanesView
 from .table import Column as Column
 from .table import Share as Share
 from .table import TableView as TableView
+from .token_scatter import TokenDot as TokenDot
+from .token_scatter import TokenScatterView as TokenScatterView
 from .tokens import TokenLine as TokenLine
 from .tokens import TokensView as TokensView
 from .view import View as View

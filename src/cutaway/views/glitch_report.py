@@ -10,7 +10,6 @@ from ..tokens.undertrained_references import KINDS
 from . import glitch_sentences as say
 from .curve import CurveSeries, CurveView
 from .glitch_data import GlitchReportData, quoted
-from .glitch_scatter import GlitchScatter, TokenDot
 from .glitch_trace_section import trace_section
 from .key_numbers import KeyNumber, KeyNumbers
 from .layout import Disclosure, Items, Note, Section
@@ -18,6 +17,7 @@ from .numbers import number
 from .origin_section import how_it_was_made
 from .page import Page
 from .table import Cell, Column, TableView
+from .token_scatter import TokenDot, TokenScatterView
 from .view import Part
 
 _MOST_SHOWN = 40  # suspects in the table; all are in results.json
@@ -140,7 +140,7 @@ def _suspects(data: GlitchReportData) -> Section:
     )
 
 
-def _scatter(data: GlitchReportData) -> GlitchScatter:
+def _scatter(data: GlitchReportData) -> TokenScatterView:
     found, values = data.indicators, data.indicators.values[data.chosen]
     truth = data.truth
     control = set(data.control.tokens.tolist())
@@ -162,7 +162,7 @@ def _scatter(data: GlitchReportData) -> GlitchScatter:
             dots[token] = TokenDot(
                 found.texts[token], float(probability), value, group(token), note
             )
-    return GlitchScatter(
+    return TokenScatterView(
         tuple(dots.values()),
         groups,
         thresholds=(STRONG, WEAK),

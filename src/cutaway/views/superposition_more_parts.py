@@ -11,11 +11,11 @@ from ..superposition.phase import least_density_of_both
 from .curve import CurveSeries, CurveView
 from .heatmap import HeatmapView
 from .layout import Beside
+from .matrices import MatricesView, Matrix
 from .numbers import interval_text, percent
+from .planes import Plane, PlanesView
 from .superposition_data import BASES, COMPUTATION, PAIRS, Superposition
-from .superposition_matrices import MatricesView, Matrix
 from .superposition_more import basis_rows, computation_rows, pair_rows, phases
-from .superposition_planes import Plane, PlanesView
 from .superposition_sentences import at_density, density
 from .table import Cell, Column, Share, TableView
 from .view import Part

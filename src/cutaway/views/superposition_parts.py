@@ -10,17 +10,17 @@ from ..array_files import Array
 from ..evidence import Interval
 from ..superposition.geometry import PLATEAUS, interference, shape
 from .curve import CurveSeries, CurveView
+from .dots import DotsView
 from .layout import Disclosure
+from .matrices import MatricesView, Matrix
 from .numbers import interval_text, number
+from .planes import Plane, PlanesView
 from .superposition_data import (
     PLANE,
     PLATEAUS_PART,
     SWEEP,
     Superposition,
 )
-from .superposition_dots import DotsView
-from .superposition_matrices import MatricesView, Matrix
-from .superposition_planes import Plane, PlanesView
 from .superposition_sentences import at_density, density
 from .table import Cell, Column, TableView
 

@@ -33,7 +33,7 @@ class TokenDot:
 
 
 @dataclass(frozen=True, eq=False)
-class GlitchScatter(View):
+class TokenScatterView(View):
     """Dots over a logarithmic axis of probability. Pointing at one gives its token.
 
     Raises:
@@ -41,7 +41,7 @@ class GlitchScatter(View):
 
     Example:
         >>> dots = (TokenDot(" zum", 1e-6, 0.1, 0), TokenDot(" the", 0.9, 0.7, 1))
-        >>> GlitchScatter(dots, ("suspects", "ordinary tokens")).markup().count("<circle")
+        >>> TokenScatterView(dots, ("suspects", "ordinary tokens")).markup().count("<circle")
         4
     """
 
