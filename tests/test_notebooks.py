@@ -43,15 +43,6 @@ def load(name: str) -> ModuleType:
 build, course = load("build"), load("course")
 SOURCES = build.sources()
 each_notebook = pytest.mark.parametrize("path", SOURCES, ids=[path.stem for path in SOURCES])
-# More than a minute of one core: `make test-all` runs it.
-LONG = {"15_training_a_small_gpt"}
-each_to_run = pytest.mark.parametrize(
-    "path",
-    [
-        pytest.param(path, id=path.stem, marks=pytest.mark.slow if path.stem in LONG else ())
-        for path in SOURCES
-    ],
-)
 
 
 def with_solutions(notebook: NotebookNode) -> tuple[NotebookNode, int]:
@@ -78,7 +69,7 @@ def printed(cell: NotebookNode) -> str:
     return "".join(output.text for output in cell.outputs if output.output_type == "stream")
 
 
-@each_to_run
+@each_notebook
 def test_it_runs_and_its_exercises_can_be_solved(path: Path) -> None:
     notebook, n_solutions = with_solutions(build.read_source(path))
     assert 2 <= n_solutions <= 4

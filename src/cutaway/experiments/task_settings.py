@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
+from .checks import check_device, check_memory, in_bytes
+
 
 @dataclass(frozen=True)
 class TaskSettings:
@@ -37,12 +39,10 @@ class TaskSettings:
     def __post_init__(self) -> None:
         if self.n_prompts is not None and self.n_prompts < 2:
             raise ValueError(f"n_prompts={self.n_prompts} is too few: at least 2.")
-        if self.device.split(":")[0] not in ("cpu", "cuda", "mps"):
-            raise ValueError(f"device={self.device!r} is none of cpu, cuda and mps.")
-        if self.max_memory_gib is not None and not self.max_memory_gib > 0:
-            raise ValueError(f"max_memory_gib={self.max_memory_gib} is not positive.")
+        check_device(self.device)
+        check_memory(self.max_memory_gib)
 
     @property
     def max_memory(self) -> int | None:
         """`max_memory_gib` in bytes."""
-        return None if self.max_memory_gib is None else int(self.max_memory_gib * 2**30)
+        return in_bytes(self.max_memory_gib)

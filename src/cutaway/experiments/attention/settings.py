@@ -9,6 +9,8 @@ from typing import Annotated, ClassVar
 
 import tyro
 
+from ..checks import check_device
+
 _HEAD = re.compile(r"\d+\.\d+")
 
 
@@ -55,5 +57,4 @@ class AttentionSettings:
             raise ValueError(f"{bad[0]!r} is no head: write layer.head, such as 3.6.")
         if self.n_prompts < 2:
             raise ValueError(f"n_prompts={self.n_prompts} is too few: at least 2.")
-        if self.device.split(":")[0] not in ("cpu", "cuda", "mps"):
-            raise ValueError(f"device={self.device!r} is none of cpu, cuda and mps.")
+        check_device(self.device)

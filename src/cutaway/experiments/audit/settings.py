@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
 
+from ..checks import check_device
+
 
 @dataclass(frozen=True)
 class AuditKvSettings:
@@ -49,7 +51,6 @@ class AuditKvSettings:
                 raise ValueError(f"{name}={value} is too few: at least 1.")
         if self.memory_gib is not None and not self.memory_gib > 0:
             raise ValueError(f"memory_gib={self.memory_gib} is not positive.")
-        if self.device.split(":")[0] not in ("cpu", "cuda", "mps"):
-            raise ValueError(f"device={self.device!r} is none of cpu, cuda and mps.")
+        check_device(self.device)
         if self.seed < 0:
             raise ValueError(f"seed={self.seed} is negative.")

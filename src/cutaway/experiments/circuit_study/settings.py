@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from ..checks import check_least
 from ..task_settings import TaskSettings
 
 METHODS = ("exact-edges", "acdc", "eap", "eap-ig", "exact-nodes", "edge-masks")
@@ -32,9 +33,7 @@ class CircuitStudySettings(TaskSettings):
     def __post_init__(self) -> None:
         super().__post_init__()
         least = {"n_edges": 2, "n_random": 1, "n_tasks": 2, "n_heads": 2}
-        for name, minimum in least.items():
-            if getattr(self, name) < minimum:
-                raise ValueError(f"{name}={getattr(self, name)} is too few: at least {minimum}.")
+        check_least(self, least)
         if len(self.methods) < 2 or len(set(self.methods)) < len(self.methods):
             raise ValueError(
                 f"methods={' '.join(self.methods)}: give at least two, each once, so that they can "

@@ -8,6 +8,8 @@ from typing import Annotated, ClassVar, Literal
 
 import tyro
 
+from ..checks import check_device
+
 Labels = Literal["none", "token", "previous"]
 
 
@@ -60,5 +62,4 @@ class EvaluateDictionarySettings:
                 raise ValueError(f"{name}={getattr(self, name)} is too few: at least {least}.")
         if not 0 < self.threshold < 1:
             raise ValueError(f"threshold={self.threshold} has to lie between 0 and 1.")
-        if self.device.split(":")[0] not in ("cpu", "cuda", "mps"):
-            raise ValueError(f"device={self.device!r} is none of cpu, cuda and mps.")
+        check_device(self.device)

@@ -8,6 +8,8 @@ from typing import Annotated, ClassVar
 
 import tyro
 
+from ..checks import check_device, check_least, check_memory, in_bytes
+
 
 @dataclass(frozen=True)
 class FeaturesSettings:
@@ -47,15 +49,11 @@ class FeaturesSettings:
 
     def __post_init__(self) -> None:
         least = {"n_sequences": 2, "n_top": 1, "n_per_band": 0, "n_prompts": 2}
-        for name, minimum in least.items():
-            if getattr(self, name) < minimum:
-                raise ValueError(f"{name}={getattr(self, name)} is too few: at least {minimum}.")
-        if self.device.split(":")[0] not in ("cpu", "cuda", "mps"):
-            raise ValueError(f"device={self.device!r} is none of cpu, cuda and mps.")
-        if self.max_memory_gib is not None and not self.max_memory_gib > 0:
-            raise ValueError(f"max_memory_gib={self.max_memory_gib} is not positive.")
+        check_least(self, least)
+        check_device(self.device)
+        check_memory(self.max_memory_gib)
 
     @property
     def max_memory(self) -> int | None:
         """`max_memory_gib` in bytes."""
-        return None if self.max_memory_gib is None else int(self.max_memory_gib * 2**30)
+        return in_bytes(self.max_memory_gib)

@@ -8,6 +8,7 @@ from typing import ClassVar, Literal
 
 from ...sae.config import TOP_K_KINDS, Kind
 from ...sae.settings import DictionarySettings, PassSettings
+from ..checks import check_device
 
 Truth = Literal["synthetic", "toy"]
 
@@ -81,8 +82,7 @@ class RecoverSettings:
             )
         if not self.expansion > 0:
             raise ValueError(f"expansion={self.expansion} is not positive.")
-        if self.device.split(":")[0] not in ("cpu", "cuda", "mps"):
-            raise ValueError(f"device={self.device!r} is none of cpu, cuda and mps.")
+        check_device(self.device)
         self.wanted(1, 1.0)
         _ = self.training  # both check what they are given
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from ...sae.config import TOP_K_KINDS, Kind
 from ...sae.settings import Decoder, DictionarySettings, PassSettings, Start
+from ..checks import check_device
 
 
 @dataclass(frozen=True)
@@ -83,8 +84,7 @@ class SaeTrainSettings:
     A run that was stopped goes on from there."""
 
     def __post_init__(self) -> None:
-        if self.device.split(":")[0] not in ("cpu", "cuda", "mps"):
-            raise ValueError(f"device={self.device!r} is none of cpu, cuda and mps.")
+        check_device(self.device)
         if not self.seed:
             raise ValueError("no seed is given: give one.")
         for name, least in (("n_held_out", 2), ("buffer_rows", 1), ("n_ctx", 2)):

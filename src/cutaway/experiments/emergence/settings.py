@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from ...training.config import TrainConfig
+from ..checks import check_device
 
 _QUICK = {
     "n_seeds": 2,
@@ -79,8 +80,7 @@ class EmergenceSettings:
                 raise ValueError(f"{name}={getattr(self, name)} is too few: at least {least}.")
         if self.processes is not None and self.processes < 1:
             raise ValueError(f"processes={self.processes} is too few: at least 1.")
-        if self.device.split(":")[0] not in ("cpu", "cuda", "mps"):
-            raise ValueError(f"device={self.device!r} is none of cpu, cuda and mps.")
+        check_device(self.device)
         for name in ("contexts", "batches", "widths"):
             values = getattr(self, name)
             if not values or min(values) < 1 or len(set(values)) < len(values):

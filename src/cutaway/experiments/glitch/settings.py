@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
+from ..checks import check_device, check_least
+
 
 @dataclass(frozen=True)
 class GlitchSettings:
@@ -43,8 +45,5 @@ class GlitchSettings:
 
     def __post_init__(self) -> None:
         least = {"n_verified": 1, "n_ordinary": 2, "n_traced": 5, "n_prompts": 2}
-        for name, minimum in least.items():
-            if getattr(self, name) < minimum:
-                raise ValueError(f"{name}={getattr(self, name)} is too few: at least {minimum}.")
-        if self.device.split(":")[0] not in ("cpu", "cuda", "mps"):
-            raise ValueError(f"device={self.device!r} is none of cpu, cuda and mps.")
+        check_least(self, least)
+        check_device(self.device)

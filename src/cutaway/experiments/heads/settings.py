@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
+from ..checks import check_device, check_least, check_memory, in_bytes
+
 
 @dataclass(frozen=True)
 class HeadsSettings:
@@ -39,20 +41,16 @@ class HeadsSettings:
 
     def __post_init__(self) -> None:
         least = {"n_prompts": 2, "n_random": 1, "n_task_prompts": 2, "copying_draws": 0}
-        for name, minimum in least.items():
-            if getattr(self, name) < minimum:
-                raise ValueError(f"{name}={getattr(self, name)} is too few: at least {minimum}.")
+        check_least(self, least)
         if self.task not in ("auto", "ioi", "none"):
             raise ValueError(f"task={self.task!r} is none of auto, ioi and none.")
-        if self.device.split(":")[0] not in ("cpu", "cuda", "mps"):
-            raise ValueError(f"device={self.device!r} is none of cpu, cuda and mps.")
-        if self.max_memory_gib is not None and not self.max_memory_gib > 0:
-            raise ValueError(f"max_memory_gib={self.max_memory_gib} is not positive.")
+        check_device(self.device)
+        check_memory(self.max_memory_gib)
 
     @property
     def max_memory(self) -> int | None:
         """`max_memory_gib` in bytes."""
-        return None if self.max_memory_gib is None else int(self.max_memory_gib * 2**30)
+        return in_bytes(self.max_memory_gib)
 
 
 @dataclass(frozen=True)

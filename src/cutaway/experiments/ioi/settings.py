@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from ..checks import check_device, check_least, in_bytes
+
 
 @dataclass(frozen=True)
 class IOISettings:
@@ -32,13 +34,10 @@ class IOISettings:
 
     def __post_init__(self) -> None:
         least = {"n_prompts": 2, "n_heads": 1, "n_random": 1}
-        for name, minimum in least.items():
-            if getattr(self, name) < minimum:
-                raise ValueError(f"{name}={getattr(self, name)} is too few: at least {minimum}.")
-        if self.device.split(":")[0] not in ("cpu", "cuda", "mps"):
-            raise ValueError(f"device={self.device!r} is none of cpu, cuda and mps.")
+        check_least(self, least)
+        check_device(self.device)
 
     @property
     def max_memory(self) -> int | None:
         """`max_memory_gib` in bytes."""
-        return None if self.max_memory_gib is None else int(self.max_memory_gib * 2**30)
+        return in_bytes(self.max_memory_gib)

@@ -8,6 +8,7 @@ from typing import ClassVar
 
 from ...sae.config import TOP_K_KINDS, Kind
 from ...sae.settings import DictionarySettings, PassSettings
+from ..checks import check_least
 from ..task_settings import TaskSettings
 
 
@@ -57,9 +58,7 @@ class SaeStudySettings(TaskSettings):
     def __post_init__(self) -> None:
         super().__post_init__()
         least = {"n_held_out": 2, "n_sequences": 2, "n_random": 1}
-        for name, minimum in least.items():
-            if getattr(self, name) < minimum:
-                raise ValueError(f"{name}={getattr(self, name)} is too few: at least {minimum}.")
+        check_least(self, least)
         if not 0 < self.target <= 1:
             raise ValueError(f"target={self.target} is not a share, above 0 up to 1.")
         if self.dictionaries and self.layers:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
+from ..checks import check_device, check_least, check_memory, in_bytes
+
 NONE = "none"
 
 
@@ -54,25 +56,21 @@ class ShakespeareSettings:
 
     def __post_init__(self) -> None:
         least = {"n_prompts": 8, "n_windows": 4, "n_random": 1, "size_steps": 1, "order": 2}
-        for name, minimum in least.items():
-            if getattr(self, name) < minimum:
-                raise ValueError(f"{name}={getattr(self, name)} is too few: at least {minimum}.")
+        check_least(self, least)
         if self.lens_steps < 0 or (self.n_steps is not None and self.n_steps < 1):
             raise ValueError(f"lens_steps={self.lens_steps} and n_steps={self.n_steps} are counts.")
         if not self.models and not self.seeds:
             raise ValueError("there are neither models nor seeds: give one of them.")
         if len(set(self.seeds)) < len(self.seeds):
             raise ValueError(f"seeds={' '.join(map(str, self.seeds))}: give each once.")
-        if self.device.split(":")[0] not in ("cpu", "cuda", "mps"):
-            raise ValueError(f"device={self.device!r} is none of cpu, cuda and mps.")
-        if self.max_memory_gib is not None and not self.max_memory_gib > 0:
-            raise ValueError(f"max_memory_gib={self.max_memory_gib} is not positive.")
+        check_device(self.device)
+        check_memory(self.max_memory_gib)
         self.shapes  # noqa: B018 (says what is wrong with them)
 
     @property
     def max_memory(self) -> int | None:
         """`max_memory_gib` in bytes."""
-        return None if self.max_memory_gib is None else int(self.max_memory_gib * 2**30)
+        return in_bytes(self.max_memory_gib)
 
     @property
     def shapes(self) -> tuple[tuple[int, int], ...]:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
+from ..checks import check_device
+
 _QUICK = {"n_seeds": 4, "n_steps": 1000, "n_cells": 7, "n_rotations": 5}
 
 
@@ -61,5 +63,4 @@ class SuperpositionSettings:
             raise ValueError(f"seed={self.seed} is negative.")
         if self.processes is not None and self.processes < 1:
             raise ValueError(f"processes={self.processes} is too few: at least 1.")
-        if self.device.split(":")[0] not in ("cpu", "cuda", "mps"):
-            raise ValueError(f"device={self.device!r} is none of cpu, cuda and mps.")
+        check_device(self.device)

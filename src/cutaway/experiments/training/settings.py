@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ...training.config import TrainConfig
 from ...training.settings import NumberFormat
+from ..checks import check_device
 
 
 @dataclass(frozen=True)
@@ -63,8 +64,7 @@ class TrainCommandSettings:
     """A model is kept every so many steps; 0 is never."""
 
     def __post_init__(self) -> None:
-        if self.device.split(":")[0] not in ("cpu", "cuda", "mps"):
-            raise ValueError(f"device={self.device!r} is none of cpu, cuda and mps.")
+        check_device(self.device)
 
     def configuration(self) -> TrainConfig:
         """The configuration with the options in place.
